@@ -1,0 +1,1 @@
+"""Fits a ResNet-50 to your images and your device."""

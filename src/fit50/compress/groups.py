@@ -1,0 +1,114 @@
+"""Channels that must go together, as the spec itself states them.
+
+A block's inner widths are groups of their own. The stem (where the first shortcut is the identity) and the outputs of
+all blocks of a stage add up in one stream: a channel leaves all of them or none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fit50.spec.network import Basic, Block, Network, Stage
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place in the state dict where a group's channels lie: dimension ``dim`` of tensor ``key``."""
+
+    key: str
+    dim: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that are kept or removed together.
+
+    Attributes:
+        name: such as ``layer1.0.inner0`` or ``layer2`` (the stage's stream).
+        width: how many there are.
+        slots: every place where they lie.
+        norms: the batch norms whose output they are, by which their importance is judged.
+    """
+
+    name: str
+    width: int
+    slots: tuple[Slot, ...]
+    norms: tuple[str, ...]
+
+
+def _norm(name: str) -> tuple[Slot, ...]:
+    return tuple(Slot(f"{name}.{part}", 0) for part in ("weight", "bias", "running_mean", "running_var"))
+
+
+def _produced(convolution: str, norm: str) -> tuple[Slot, ...]:
+    return (Slot(f"{convolution}.weight", 0), *_norm(norm))
+
+
+def groups(network: Network) -> tuple[Group, ...]:
+    """The groups of a network that ``compose`` builds, in the order in which an image meets them."""
+    found: list[Group] = []
+    stream = Group("stem", network.stem.out, _produced("conv1", "bn1"), ("bn1",))
+    for stage in network.stages:
+        for index, block in enumerate(stage.blocks):
+            name = f"{stage.name}.{index}"
+            stream = _grown(stream, (Slot(f"{name}.conv1.weight", 1),))
+            if block.shortcut != "identity":
+                found.append(_grown(stream, (Slot(f"{name}.downsample.0.weight", 1),)))
+                shortcut = _produced(f"{name}.downsample.0", f"{name}.downsample.1")
+                stream = Group(stage.name, block.out, shortcut, (f"{name}.downsample.1",))
+            found += _inner(name, block)
+            stream = _joined(stream, name, block)
+    return (*found, _grown(stream, (Slot("fc.weight", 1),)))
+
+
+def _grown(group: Group, slots: tuple[Slot, ...], norms: tuple[str, ...] = ()) -> Group:
+    return replace(group, slots=group.slots + slots, norms=group.norms + norms)
+
+
+def _inner(name: str, block: Block) -> list[Group]:
+    """The widths inside a block: each convolution's output is the next one's input."""
+    widths = (block.inner,) if isinstance(block, Basic) else block.inner
+    return [
+        Group(
+            f"{name}.inner{i}",
+            width,
+            (*_produced(f"{name}.conv{i + 1}", f"{name}.bn{i + 1}"), Slot(f"{name}.conv{i + 2}.weight", 1)),
+            (f"{name}.bn{i + 1}",),
+        )
+        for i, width in enumerate(widths)
+    ]
+
+
+def _joined(stream: Group, name: str, block: Block) -> Group:
+    """The stream with a block's output added to it, its attention's outer channels included."""
+    last = 2 if isinstance(block, Basic) else 3
+    slots = _produced(f"{name}.conv{last}", f"{name}.bn{last}")
+    if block.attention is not None:
+        slots += (Slot(f"{name}.se.fc1.weight", 1), Slot(f"{name}.se.fc2.weight", 0), Slot(f"{name}.se.fc2.bias", 0))
+    return _grown(stream, slots, (f"{name}.bn{last}",))
+
+
+def narrowed(network: Network, widths: dict[str, int]) -> Network:
+    """The network with the groups' new widths; groups that are not named keep theirs."""
+
+    def block(name: str, stage: str, value: Block) -> Block:
+        out = widths.get(stage, value.out)
+        attention = value.attention
+        if attention is not None and attention.kind == "se":
+            attention = attention.model_copy(update={"width": attention.squeezed(value.out)})
+        if isinstance(value, Basic):
+            inner: object = widths.get(f"{name}.inner0", value.inner)
+        else:
+            inner = tuple(widths.get(f"{name}.inner{i}", width) for i, width in enumerate(value.inner))
+        return value.model_copy(update={"inner": inner, "out": out, "attention": attention})
+
+    def narrowed_stage(stage: Stage, stream: str) -> Stage:
+        blocks = tuple(block(f"{stage.name}.{i}", stream, value) for i, value in enumerate(stage.blocks))
+        return stage.model_copy(update={"blocks": blocks})
+
+    stem = network.stem.model_copy(update={"out": widths.get("stem", network.stem.out)})
+    stages, stream = [], "stem"
+    for stage in network.stages:
+        stream = stage.name if stage.blocks[0].shortcut != "identity" else stream
+        stages.append(narrowed_stage(stage, stream))
+    return network.model_copy(update={"stem": stem, "stages": tuple(stages)})

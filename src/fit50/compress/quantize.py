@@ -1,0 +1,31 @@
+"""Eight-bit numerics as a property of a checkpoint; the runtime's export makes it true in the file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fit50.data.dataset import Dataset
+from fit50.runtimes.base import Calibration
+from fit50.spec.errors import NotBuiltError
+from fit50.spec.numerics import Float32, Int8
+from fit50.spec.recipe import Quantize
+from fit50.weights.checkpoint import Checkpoint
+
+
+def quantize(checkpoint: Checkpoint, step: Quantize, dataset: Dataset) -> Checkpoint:
+    """The checkpoint with int8 numerics, to be calibrated on images of this data set. Raises NotBuiltError for QAT."""
+    if step.method != "ptq":
+        raise NotBuiltError("quantize: method 'qat' is not built yet; use ptq")
+    samples = min(step.samples, len(dataset.split("train")))
+    return replace(checkpoint, numerics=Int8(dataset=dataset.identity, samples=samples, max_drop=step.max_drop))
+
+
+def calibration(checkpoint: Checkpoint, dataset: Dataset, *, seed: int) -> Calibration | None:
+    """The images that an export in the checkpoint's numerics needs: training ones to calibrate, validation to judge."""
+    match checkpoint.numerics:
+        case Float32():
+            return None
+        case Int8(samples=samples, max_drop=max_drop):
+            validation = dataset.split("val")
+            images = dataset.split("train").take(samples, seed).images
+            return Calibration(images, (validation.images, validation.labels), max_drop)

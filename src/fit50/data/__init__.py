@@ -1,0 +1,1 @@
+"""Images on disk become batches: decoded once, split for good, audited, and cached."""

@@ -1,0 +1,89 @@
+"""Residual blocks, their parts named as torchvision names them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fit50.nn.activation import activation
+from fit50.nn.attention import attention
+from fit50.spec.errors import NotBuiltError
+from fit50.spec.network import Basic, Bottleneck, ReLU, Swish
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """A convolution without bias that keeps the resolution, but for its stride."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+
+
+class ResidualBlock(nn.Module):
+    """activation(shortcut(x) + attention(residual(x))); subclasses give ``residual``."""
+
+    def __init__(self, value: Bottleneck | Basic, inputs: int, default: ReLU | Swish) -> None:
+        super().__init__()
+        self.relu = activation(value.activation or default)
+        self.se = attention(value.attention, value.out) if value.attention else nn.Identity()
+        self.dropout = nn.Dropout(value.dropout) if value.dropout else nn.Identity()
+        match value.shortcut:
+            case "identity":
+                self.downsample: nn.Module = nn.Identity()
+            case "projection":
+                self.downsample = nn.Sequential(
+                    convolution(inputs, value.out, 1, value.stride), nn.BatchNorm2d(value.out)
+                )
+            case "average-projection":
+                raise NotBuiltError("block: shortcut 'average-projection' is not built yet; built: identity, projection")
+        if value.drop_path:
+            raise NotBuiltError("block: drop_path (stochastic depth) is not built yet; use dropout")
+
+    def residual(self, x: Tensor) -> Tensor:
+        """The branch beside the shortcut, up to its last batch norm: (N, C, H, W) -> (N, out, H/stride, W/stride)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.relu(self.se(self.residual(x)) + self.downsample(x)))
+
+
+class BottleneckBlock(ResidualBlock):
+    """1x1, 3x3, 1x1 (He et al. 2015)."""
+
+    def __init__(self, value: Bottleneck, inputs: int, default: ReLU | Swish) -> None:
+        super().__init__(value, inputs, default)
+        if value.groups != 1 or value.separable:
+            raise NotBuiltError("block: grouped and separable 3x3 convolutions are not built yet; use groups=1")
+        first, second = value.inner
+        early, late = (value.stride, 1) if value.stride_on == "1x1" else (1, value.stride)
+        self.conv1 = convolution(inputs, first, 1, early)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.conv2 = convolution(first, second, 3, late)
+        self.bn2 = nn.BatchNorm2d(second)
+        self.conv3 = convolution(second, value.out, 1)
+        self.bn3 = nn.BatchNorm2d(value.out)
+
+    def residual(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        return self.bn3(self.conv3(x))
+
+
+class BasicBlock(ResidualBlock):
+    """3x3, 3x3 (He et al. 2015)."""
+
+    def __init__(self, value: Basic, inputs: int, default: ReLU | Swish) -> None:
+        super().__init__(value, inputs, default)
+        self.conv1 = convolution(inputs, value.inner, 3, value.stride)
+        self.bn1 = nn.BatchNorm2d(value.inner)
+        self.conv2 = convolution(value.inner, value.out, 3)
+        self.bn2 = nn.BatchNorm2d(value.out)
+
+    def residual(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))
+        return self.bn2(self.conv2(x))
+
+
+def block(value: Bottleneck | Basic, inputs: int, default: ReLU | Swish) -> ResidualBlock:
+    """The module of a block that takes ``inputs`` channels; ``default`` is the network's activation."""
+    match value:
+        case Bottleneck():
+            return BottleneckBlock(value, inputs, default)
+        case Basic():
+            return BasicBlock(value, inputs, default)

@@ -1,0 +1,1 @@
+"""Running recipes, and keeping what they make."""

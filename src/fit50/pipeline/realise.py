@@ -1,0 +1,104 @@
+"""From a recipe to its checkpoint: each step performed once, finished prefixes reused."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import assert_never
+
+from torch import nn
+
+from fit50.compress import prune, quantize
+from fit50.data.dataset import Dataset
+from fit50.nn.compose import compose
+from fit50.pipeline.store import RunLog, Store
+from fit50.runtimes.base import sha256
+from fit50.spec.errors import CheckpointError
+from fit50.spec.monitor import Monitor
+from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Step, Teacher, Train
+from fit50.train import train
+from fit50.weights.checkpoint import Checkpoint
+from fit50.weights.foreign import fit_classes, load_weights
+from fit50.weights.surgery import morph
+
+
+def realise(recipe: Recipe, dataset: Dataset, store: Store, monitor: Monitor) -> Checkpoint:
+    """The checkpoint that a recipe leads to on a data set.
+
+    The results of Train and Prune are kept in the store, and the longest finished prefix is taken from there; the
+    other steps take no time worth keeping. A killed call, repeated, goes on where it was and ends with the same bits.
+    """
+    last = recipe.steps[-1]
+    keeps = isinstance(last, Train | Prune)
+    run = store.run(recipe, dataset.identity) if keeps else None
+    if run is not None and run.model.exists():
+        return Checkpoint.load(run.model)
+    if isinstance(last, Load):
+        return load(last, dataset.classes, recipe.seed)
+    before = realise(recipe.prefix(len(recipe.steps) - 1), dataset, store, monitor)
+    if run is None:
+        return _performed(before, last, recipe, dataset, store, monitor, Path())
+    result = _performed(before, last, recipe, dataset, store, RunLog(run, monitor), run.training)
+    result.save(run.model)
+    run.training.unlink(missing_ok=True)
+    return result
+
+
+def _performed(
+    before: Checkpoint, step: Step, recipe: Recipe, dataset: Dataset, store: Store, monitor: Monitor, training: Path
+) -> Checkpoint:
+    """One step after the first, by its type."""
+    seed = step_seed(recipe)
+    match step:
+        case Morph():
+            return morph(before, step, seed)
+        case Train():
+            teacher = _teacher(step.teacher, recipe, dataset, store, monitor) if step.teacher else None
+            return train(before, step, dataset, seed=seed, saved=training, monitor=monitor, teacher=teacher)
+        case Prune():
+            return prune(before, step, dataset, seed=seed)
+        case Quantize():
+            return quantize(before, step, dataset)
+        case Load():
+            raise AssertionError("a recipe loads only in its first step")
+        case _:
+            assert_never(step)
+
+
+def step_seed(recipe: Recipe) -> int:
+    """The seed of a recipe's last step: its own for each position."""
+    return int(hashlib.sha256(f"{recipe.seed}:{len(recipe.steps)}".encode()).hexdigest()[:8], 16)
+
+
+def load(step: Load, classes: tuple[str, ...], seed: int) -> Checkpoint:
+    """Where a recipe starts, with a classifier for these classes. Raises CheckpointError."""
+    if step.weights is None:
+        assert step.network is not None
+        head = step.network.head.model_copy(update={"classes": len(classes)})
+        network = step.network.model_copy(update={"head": head})
+        return Checkpoint(network, compose(network, seed=seed).state_dict(), classes)
+    return fit_classes(_file(step.weights, step.sha256, step), classes, seed)
+
+
+def _file(weights: str, digest: str | None, step: Load | None = None) -> Checkpoint:
+    path = Path(weights)
+    checkpoint = load_weights(path)
+    if digest is not None and (found := sha256(path)) != digest:
+        raise CheckpointError(f"{path}: expected SHA-256 {digest[:12]}..., found {found[:12]}...; the file was changed")
+    if step is not None and step.network is not None:
+        checkpoint = checkpoint.with_(network=step.network.model_copy(update={"head": checkpoint.network.head}))
+    return checkpoint
+
+
+def _teacher(teacher: Teacher, recipe: Recipe, dataset: Dataset, store: Store, monitor: Monitor) -> nn.Module:
+    """The teacher's module, in evaluation mode. Raises CheckpointError where its classes are not the data set's."""
+    if teacher.after is not None:
+        return realise(recipe.prefix(teacher.after), dataset, store, monitor).module()
+    assert teacher.weights is not None
+    checkpoint = _file(teacher.weights, teacher.sha256)
+    if checkpoint.network.head.classes != len(dataset.classes):
+        raise CheckpointError(
+            f"{teacher.weights}: a teacher must know the data set's {len(dataset.classes)} classes, "
+            f"found {checkpoint.network.head.classes}"
+        )
+    return checkpoint.module().requires_grad_(False)

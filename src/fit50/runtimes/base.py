@@ -1,0 +1,158 @@
+"""What a runtime is, and what it makes: a bundle, the folder that a user deploys."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fit50.spec.errors import BundleError, MissingExtraError
+from fit50.spec.files import write_text
+from fit50.spec.network import Input, Network
+from fit50.spec.outcome import Environment, Score
+from fit50.spec.request import Device
+from fit50.spec.value import Value
+
+if TYPE_CHECKING:
+    from fit50.weights.checkpoint import Checkpoint
+
+RuntimeName = Literal["openvino", "onnxruntime", "torch"]
+Images = NDArray[np.uint8]
+Probabilities = NDArray[np.float32]
+
+
+class Manifest(Value):
+    """``bundle.json``: all that is needed to run the model file and to know what it is.
+
+    ``files`` maps the model's files to their SHA-256. ``tolerance`` is how far a probability may lie from the golden
+    one on another device.
+    """
+
+    version: Literal[1] = 1
+    runtime: RuntimeName
+    precision: Literal["float32", "int8"]
+    files: dict[str, str]
+    input: Input
+    classes: tuple[str, ...]
+    network: Network
+    provenance: dict[str, str] = {}
+    tolerance: float
+    score: Score = Score()
+    environment: Environment | None = None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder with a model file, ``bundle.json``, ``golden.npz`` and a model card."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Bundle:
+        """Reads a bundle's manifest. Raises BundleError."""
+        path = folder / "bundle.json"
+        if not path.is_file():
+            raise BundleError(f"{folder}: expected a bundle (a folder with bundle.json), found none; fit50 export makes one")
+        return cls(folder, Manifest.read(path))
+
+    def file(self, suffix: str) -> Path:
+        """The path of the model file with this suffix. Raises BundleError."""
+        for name in self.manifest.files:
+            if name.endswith(suffix):
+                return self.folder / name
+        raise BundleError(f"{self.folder}: expected a {suffix} file, found {', '.join(self.manifest.files)}")
+
+    @property
+    def size(self) -> float:
+        """Megabytes (10^6 bytes) of the model's files."""
+        return sum((self.folder / name).stat().st_size for name in self.manifest.files) / 1e6
+
+    def golden(self) -> tuple[Images, Probabilities]:
+        """A few images (N, H, W, C) and the probabilities (N, classes) that this file gave them where it was made."""
+        path = self.folder / "golden.npz"
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                return data["images"], data["probabilities"]
+        except (OSError, ValueError, KeyError) as error:
+            raise BundleError(f"{path}: expected golden images and probabilities, found: {error}") from None
+
+    def with_score(self, score: Score, environment: Environment) -> Bundle:
+        """Writes what was measured into the manifest."""
+        manifest = self.manifest.model_copy(update={"score": score, "environment": environment})
+        write_text(self.folder / "bundle.json", manifest.model_dump_json(indent=1))
+        return Bundle(self.folder, manifest)
+
+
+class Session(Protocol):
+    """An open model file."""
+
+    def run(self, images: Images) -> Probabilities:
+        """Probabilities (N, classes) of uint8 RGB images (N, H, W, C)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What int8 is made from, and judged by.
+
+    Attributes:
+        images: training images (N, H, W, C) for the ranges of the activations.
+        validation: images (N, H, W, C) and labels (N,) by which the int8 file is compared with the float one.
+        max_drop: points of validation accuracy that it may lose.
+    """
+
+    images: Images
+    validation: tuple[Images, NDArray[np.int64]]
+    max_drop: float
+
+    def accuracy(self, run: Callable[[Images], Probabilities], batch: int = 50) -> float:
+        """Percent of the validation images that ``run`` answers correctly."""
+        images, labels = self.validation
+        answers = [run(images[i : i + batch]).argmax(1) for i in range(0, len(images), batch)]
+        return 100 * float((np.concatenate(answers) == labels).mean())
+
+
+class Runtime(Protocol):
+    """A way to run networks on a device."""
+
+    name: RuntimeName
+
+    def refusal(self, network: Network, device: Device) -> str | None:
+        """Why this runtime cannot run the network on the device; None where it can."""
+        ...
+
+    def export(self, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None = None) -> Bundle:
+        """Writes a bundle into a new folder, in the checkpoint's numerics.
+
+        Raises:
+            RuntimeRefusal: the network is refused, or an int8 file would lose more than ``calibration.max_drop``.
+        """
+        ...
+
+    def open(self, bundle: Bundle, threads: int) -> Session:
+        """Opens a bundle's model file. Raises BundleError, MissingExtraError."""
+        ...
+
+
+def optional(module: str, *, needed_for: str, extra: str) -> ModuleType:
+    """Imports an optional dependency, or says which extra brings it."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module.startswith(error.name):
+            raise MissingExtraError(needed_for, module, extra) from None
+        raise
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

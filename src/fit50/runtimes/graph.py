@@ -1,0 +1,110 @@
+"""From a checkpoint to an ONNX graph, and to a bundle's folder: the half of exporting that needs torch."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from fit50.nn.deployed import Deployed
+from fit50.runtimes.base import Bundle, Images, Manifest, Probabilities, RuntimeName, sha256
+from fit50.runtimes.card import model_card
+from fit50.spec.files import write_folder
+from fit50.spec.network import Input
+from fit50.weights.checkpoint import Checkpoint
+
+
+class _Weights:
+    """A checkpoint that equals every other one with the very same tensors, whatever its numerics."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+
+    def __hash__(self) -> int:
+        return id(self.checkpoint.tensors)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Weights) and other.checkpoint.tensors is self.checkpoint.tensors
+
+
+def onnx_graph(checkpoint: Checkpoint) -> bytes:
+    """The deployed graph (uint8 images in, probabilities out, any batch) as a serialised ONNX model in float32.
+
+    The last one is kept, since several runtimes and precisions start from the same tensors.
+    """
+    return _graph(_Weights(checkpoint))
+
+
+@lru_cache(maxsize=1)
+def _graph(weights: _Weights) -> bytes:
+    checkpoint = weights.checkpoint
+    image = checkpoint.network.inputs[0]
+    module = Deployed(checkpoint.module(), image).eval()
+    example = torch.zeros(2, image.height, image.width, image.channels, dtype=torch.uint8)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own deprecations
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["images"],
+            output_names=["probabilities"],
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model.SerializeToString()
+
+
+def golden_images(image: Input, count: int = 4) -> Images:
+    """A few images to try a file with: smooth random blobs, the same on every machine."""
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(0, 256, (count, 4, 4, image.channels), dtype=np.uint8)
+    rows = np.arange(image.height) * 4 // image.height
+    columns = np.arange(image.width) * 4 // image.width
+    return coarse[:, rows[:, None], columns[None, :]]
+
+
+def write_bundle(
+    checkpoint: Checkpoint,
+    folder: Path,
+    name: RuntimeName,
+    save: Callable[[Path], object],
+    run: Callable[[Images], Probabilities],
+) -> Bundle:
+    """Writes a bundle as a whole: the model by ``save``, golden answers by ``run``, manifest and card.
+
+    Raises StorageError.
+    """
+    image = checkpoint.network.inputs[0]
+    count = checkpoint.network.head.classes
+    images = golden_images(image)
+    probabilities = run(images)
+
+    def fill(target: Path) -> None:
+        save(target)
+        manifest = Manifest(
+            runtime=name,
+            precision=checkpoint.numerics.kind,
+            files={file.name: sha256(file) for file in sorted(target.iterdir())},
+            input=image,
+            classes=checkpoint.classes or tuple(str(index) for index in range(count)),
+            network=checkpoint.network,
+            provenance=dict(checkpoint.provenance or {}),
+            tolerance=1e-3 if checkpoint.numerics.kind == "float32" else 0.15,
+        )
+        np.savez_compressed(target / "golden.npz", images=images, probabilities=probabilities)
+        (target / "bundle.json").write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        (target / "README.md").write_text(model_card(manifest), encoding="utf-8")
+
+    write_folder(folder, fill)
+    return Bundle.open(folder)

@@ -1,0 +1,63 @@
+"""torch, eager and in float32: what every other runtime is compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fit50.runtimes.base import Bundle, Calibration, Images, Probabilities, RuntimeName, Session, optional
+from fit50.spec.errors import RuntimeRefusal
+from fit50.spec.network import Network
+from fit50.spec.request import Device
+
+if TYPE_CHECKING:
+    from fit50.weights.checkpoint import Checkpoint
+
+
+class TorchSession:
+    """A module in evaluation mode; ``threads`` of None leaves torch's setting alone."""
+
+    def __init__(self, torch: Any, checkpoint: Checkpoint, threads: int | None) -> None:
+        from fit50.nn.deployed import Deployed
+
+        self._torch, self._threads = torch, threads
+        self._module = Deployed(checkpoint.module(), checkpoint.network.inputs[0]).eval()
+
+    def run(self, images: Images) -> Probabilities:
+        """Probabilities (N, classes) of uint8 RGB images (N, H, W, C)."""
+        if self._threads is not None and self._torch.get_num_threads() != self._threads:
+            self._torch.set_num_threads(self._threads)
+        with self._torch.inference_mode():
+            answer = self._module(self._torch.from_numpy(np.ascontiguousarray(images)))
+        return np.asarray(answer.numpy(), np.float32)
+
+
+class TorchReference:
+    """Float32 only: the trained network as most people run it."""
+
+    name: RuntimeName = "torch"
+
+    def refusal(self, network: Network, device: Device) -> str | None:
+        """None: what composes runs."""
+        return None
+
+    def export(self, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None = None) -> Bundle:
+        """Writes ``model.safetensors``. Raises RuntimeRefusal, StorageError."""
+        from fit50.runtimes.graph import write_bundle
+
+        if checkpoint.numerics.kind != "float32":
+            raise RuntimeRefusal(f"torch: the reference runs float32 only, found {checkpoint.numerics.kind}")
+        torch = optional("torch", needed_for="the reference runtime", extra="train")
+        run = TorchSession(torch, checkpoint, None).run
+        return write_bundle(
+            checkpoint, folder, self.name, lambda target: checkpoint.save(target / "model.safetensors"), run
+        )
+
+    def open(self, bundle: Bundle, threads: int) -> Session:
+        """Opens a bundle. Raises BundleError, MissingExtraError."""
+        torch = optional("torch", needed_for="running a torch bundle", extra="train")
+        from fit50.weights.checkpoint import Checkpoint
+
+        return TorchSession(torch, Checkpoint.load(bundle.file(".safetensors")), threads)

@@ -1,0 +1,1 @@
+"""Which candidates there are, which of them are worth offering, and which one is chosen."""

@@ -1,0 +1,98 @@
+"""What the budget allows, found out before any training: the cost of a file does not depend on what it learned."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fit50.compress.groups import groups, narrowed
+from fit50.compress.prune import widths_within
+from fit50.nn.compose import compose
+from fit50.runtimes import runtime
+from fit50.runtimes.base import Bundle, Calibration
+from fit50.runtimes.graph import golden_images
+from fit50.runtimes.measure import measure
+from fit50.search.objective import excesses
+from fit50.spec.errors import BudgetError
+from fit50.spec.monitor import Monitor
+from fit50.spec.network import Network
+from fit50.spec.numerics import Float32, Int8, Numerics
+from fit50.spec.outcome import Score
+from fit50.spec.recipe import Prune
+from fit50.spec.request import Request
+from fit50.weights.checkpoint import Checkpoint
+
+_INT8 = Int8(dataset="untrained", samples=16, max_drop=100)
+
+
+def feasible(network: Network, request: Request, threads: int, monitor: Monitor) -> tuple[float, ...]:
+    """The fractions of multiply-accumulates, 1 among them, at which an untrained network meets the budget's costs.
+
+    Each fraction is exported in each runtime, in float32 and then in int8, until one form is within the budget; a
+    smaller fraction of one that passed in float32 passes too.
+
+    Raises BudgetError, with the nearest budget that can be met, where none passes.
+    """
+    keeps = (1.0, *sorted(request.effort.keeps, reverse=True))
+    budget = request.budget
+    if budget.latency is None and budget.size is None and budget.memory is None:
+        return keeps
+    passed: list[float] = []
+    tried: dict[str, Score] = {}
+    for index, keep in enumerate(keeps):
+        monitor.progress("feasibility", index, len(keeps))
+        for numerics in (Float32(), _INT8):
+            scores = _scores(_untrained(network, keep), numerics, request, threads)
+            fits = [name for name, score in scores.items() if not excesses(score, budget, None)]
+            tried |= {f"{keep:.0%} of the GMACs, {numerics.kind}, {name}": score for name, score in scores.items()}
+            if fits and numerics.kind == "float32":
+                return (*passed, *keeps[index:])
+            if fits:
+                passed.append(keep)
+                break
+    if not passed:
+        raise BudgetError(_nearest(tried, request))
+    return tuple(passed)
+
+
+def _untrained(network: Network, keep: float) -> Checkpoint:
+    """A network with random weights and, below 1, with all its groups narrowed alike."""
+    if keep < 1:
+        found = groups(network)
+        scores = {group.name: torch.linspace(0, 1, group.width) for group in found}
+        network = narrowed(network, widths_within(network, Prune(keep=keep), found, scores))
+    return Checkpoint(network, compose(network).state_dict())
+
+
+def _scores(checkpoint: Checkpoint, numerics: Numerics, request: Request, threads: int) -> dict[str, Score]:
+    """Quick measurements of a checkpoint's file in each runtime."""
+    images = golden_images(checkpoint.network.inputs[0], 16)
+    calibration = Calibration(images, (images, np.zeros(len(images), np.int64)), max_drop=100)
+    checkpoint = replace(checkpoint, numerics=numerics)
+    with tempfile.TemporaryDirectory() as folder:
+        bundles: dict[str, Bundle] = {
+            name: runtime(name).export(checkpoint, Path(folder) / name, calibration) for name in request.runtimes
+        }
+        return measure(bundles, threads, rounds=5, batch=1, memory=request.budget.memory is not None)
+
+
+def _nearest(tried: dict[str, Score], request: Request) -> str:
+    """Which budget could be met: the least of each cost that was measured, and in which form."""
+    budget, lines = request.budget, []
+    for name, limit, unit, values in (
+        ("latency", budget.latency, "ms", {k: s.latency.median for k, s in tried.items() if s.latency}),
+        ("size", budget.size, "MB", {k: s.size for k, s in tried.items() if s.size is not None}),
+        ("memory", budget.memory, "MB", {k: s.memory for k, s in tried.items() if s.memory is not None}),
+    ):
+        if limit is not None and values:
+            best = min(values, key=lambda key: values[key])
+            lines.append(f"{name}: asked for {limit:.3g} {unit}, the least measured is {values[best]:.3g} {unit} ({best})")
+    return (
+        "no candidate can meet the budget on this device; nothing was trained.\n  "
+        + "\n  ".join(lines)
+        + "\n  raise the budget, allow stronger pruning (--effort.keeps), or use a smaller --image-size"
+    )

@@ -1,0 +1,62 @@
+"""The choice under a budget, by one rule that can be said in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fit50.spec.errors import BudgetError
+from fit50.spec.outcome import Candidate, Score
+from fit50.spec.request import Budget
+
+
+def excesses(score: Score, budget: Budget, best_float: float | None) -> tuple[str, ...]:
+    """What a score exceeds, a phrase for each limit; empty when it is within the budget.
+
+    Args:
+        score: figures that were not measured exceed nothing.
+        budget: the limits.
+        best_float: the validation accuracy (percent) that ``max_drop`` counts from.
+    """
+    found = []
+    for name, value, limit, unit in (
+        ("latency", score.latency.median if score.latency else None, budget.latency, "ms"),
+        ("size", score.size, budget.size, "MB"),
+        ("memory", score.memory, budget.memory, "MB"),
+    ):
+        if value is not None and limit is not None and value > limit:
+            found.append(f"{name} {value:.3g} {unit} > {limit:.3g} {unit}")
+    if score.accuracy is not None:
+        percent = score.accuracy.percent
+        if budget.max_drop is not None and best_float is not None and best_float - percent > budget.max_drop + 1e-9:
+            found.append(f"{best_float - percent:.1f} points below the best float > {budget.max_drop:.3g}")
+        if budget.min_accuracy is not None and percent < budget.min_accuracy:
+            found.append(f"accuracy {percent:.1f} % < {budget.min_accuracy:.3g} %")
+    return tuple(found)
+
+
+def choose(candidates: Sequence[Candidate], budget: Budget, best_float: float) -> Candidate:
+    """The candidate to deploy, among those measured.
+
+    Where the budget bounds the accuracy: the fastest within it. Otherwise: the most accurate within it. What ties goes
+    to the smaller file.
+
+    Raises BudgetError, naming the nearest candidates, where none is within the budget.
+    """
+    within = [c for c in candidates if not excesses(c.score, budget, best_float)]
+    if not within:
+        raise BudgetError("no measured candidate is within the budget; the nearest:\n  " + "\n  ".join(_nearest(candidates, budget, best_float)))
+    bounded = budget.max_drop is not None or budget.min_accuracy is not None
+
+    def rank(candidate: Candidate) -> tuple[float, float, float]:
+        score = candidate.score
+        assert score.accuracy is not None and score.latency is not None and score.size is not None
+        speed, error = score.latency.median, -score.accuracy.percent
+        return (speed, score.size, error) if bounded else (error, speed, score.size)
+
+    return min(within, key=rank)
+
+
+def _nearest(candidates: Sequence[Candidate], budget: Budget, best_float: float) -> list[str]:
+    """The three candidates that exceed the fewest limits, with what they exceed."""
+    ranked = sorted(candidates, key=lambda c: len(excesses(c.score, budget, best_float)))
+    return [f"{c.name}: {'; '.join(excesses(c.score, budget, best_float))}" for c in ranked[:3]]

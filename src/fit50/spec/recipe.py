@@ -1,0 +1,191 @@
+"""How a checkpoint came about: a frozen list of steps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from fit50.spec.network import Network, Rate
+from fit50.spec.value import Value
+
+
+class Load(Value):
+    """Where a recipe starts.
+
+    With ``network`` alone, its weights are drawn from the recipe's seed (He et al. 2015, zero last batch norms). With
+    ``weights`` alone, the network is the one in the file's header, or is inferred from its tensors. With both, the
+    file's tensors must fit the network, but for a classifier of another size, which is drawn anew.
+    ``sha256`` is the file's digest: it makes the recipe's identity depend on the content, not only on the path.
+    """
+
+    kind: Literal["load"] = "load"
+    network: Network | None = None
+    weights: str | None = None
+    sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> Load:
+        if self.network is None and self.weights is None:
+            raise ValueError("load: expected a network, a weights file, or both")
+        return self
+
+
+class Edit(Value):
+    """A value put at a dotted path, ``[*]`` standing for every element: ``stages[*].blocks[*].attention = se``."""
+
+    path: str
+    value: Any
+
+
+class Morph(Value):
+    """Grows a trained network, where possible without changing one prediction.
+
+    ``depths`` is the new number of blocks of each stage, ``edits`` are paths into the network.
+    """
+
+    kind: Literal["morph"] = "morph"
+    depths: tuple[PositiveInt, ...] | None = None
+    edits: tuple[Edit, ...] = ()
+
+
+class SGD(Value):
+    """Stochastic gradient descent; no decay on norms and biases."""
+
+    kind: Literal["sgd"] = "sgd"
+    lr: PositiveFloat = 0.1
+    momentum: Rate = 0.9
+    nesterov: bool = True
+    weight_decay: NonNegativeFloat = 5e-4
+
+
+class AdamW(Value):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019); no decay on norms and biases."""
+
+    kind: Literal["adamw"] = "adamw"
+    lr: PositiveFloat = 1e-3
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 0.05
+
+
+Optimizer = Annotated[SGD | AdamW, Field(discriminator="kind")]
+
+
+class Augment(Value):
+    """What happens to each training image, drawn per sample.
+
+    ``flip`` is the chance of a mirror image, ``shift`` the largest move in pixels in each direction (the border is
+    repeated), ``erase`` the side of a square that is filled with the mean colour (Cutout, DeVries and Taylor 2017).
+    """
+
+    flip: float = Field(0.5, ge=0, le=1)
+    shift: NonNegativeInt = 0
+    erase: NonNegativeInt = 0
+
+
+class Teacher(Value):
+    """Knowledge distillation (Hinton et al. 2015): T^2 * KL(teacher || student) at temperature T beside cross-entropy.
+
+    The teacher is the checkpoint ``after`` so many steps of the same recipe, or the file ``weights``.
+    """
+
+    after: PositiveInt | None = None
+    weights: str | None = None
+    sha256: str | None = None
+    temperature: PositiveFloat = 4.0
+    weight: float = Field(0.7, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _is_one_teacher(self) -> Teacher:
+        if (self.after is None) == (self.weights is None):
+            raise ValueError("teacher: expected either after=<number of steps> or weights=<file>")
+        return self
+
+
+class Train(Value):
+    """Training for ``epochs``, the rate rising linearly for ``warmup`` epochs and then following half a cosine.
+
+    Attributes:
+        batch: images in a step.
+        ema: decay of the averaged weights, which are the ones kept; none for the last weights.
+        clip: the largest norm of the gradient; none for no limit.
+        precision: ``auto`` is bf16 where the device computes in it natively, else float32.
+    """
+
+    kind: Literal["train"] = "train"
+    epochs: PositiveInt = 30
+    batch: PositiveInt = 64
+    optimizer: Optimizer = SGD()
+    warmup: NonNegativeFloat = 1.0
+    label_smoothing: Rate = 0.1
+    ema: Rate | None = 0.99
+    clip: PositiveFloat | None = 1.0
+    augment: Augment = Augment()
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    teacher: Teacher | None = None
+
+
+class Prune(Value):
+    """Removes whole channels until ``keep`` of the network's multiply-accumulates are left.
+
+    Attributes:
+        keep: the fraction of GMACs to keep.
+        importance: ``taylor`` is first-order (Molchanov et al. 2019), ``bn`` the batch norms' weights (Liu et al. 2017).
+        multiple: widths become a multiple of this, for the processor's sake.
+        floor: the least fraction of each group's channels to keep.
+        samples: training images that importance and the new batch statistics are estimated from.
+    """
+
+    kind: Literal["prune"] = "prune"
+    keep: float = Field(gt=0, lt=1)
+    importance: Literal["taylor", "bn"] = "taylor"
+    multiple: PositiveInt = 16
+    floor: float = Field(0.1, gt=0, le=1)
+    samples: PositiveInt = 1024
+
+
+class Quantize(Value):
+    """Eight-bit weights and activations in the deployed file.
+
+    Attributes:
+        method: ``ptq`` is post-training; ``qat`` trains through the rounding.
+        samples: training images that the activations' ranges are taken from.
+        max_drop: points of validation accuracy that the float file may lose; a file that loses more is refused.
+    """
+
+    kind: Literal["quantize"] = "quantize"
+    method: Literal["ptq", "qat"] = "ptq"
+    samples: PositiveInt = 300
+    max_drop: NonNegativeFloat = 1.0
+
+
+Step = Annotated[Load | Morph | Train | Prune | Quantize, Field(discriminator="kind")]
+
+
+class Recipe(Value):
+    """Steps in order, the first of which loads; ``seed`` decides everything random in them."""
+
+    steps: tuple[Step, ...] = Field(min_length=1)
+    seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _steps_follow(self) -> Recipe:
+        first, *rest = self.steps
+        if not isinstance(first, Load):
+            raise ValueError(f"steps[0]: expected a load step, found {first.kind!r}")
+        for index, step in enumerate(rest, start=1):
+            if isinstance(step, Load):
+                raise ValueError(f"steps[{index}]: only the first step loads")
+            if isinstance(self.steps[index - 1], Quantize):
+                raise ValueError(f"steps[{index}]: nothing follows quantize, which decides the deployed file")
+            if isinstance(step, Train) and step.teacher and (step.teacher.after or 0) > index:
+                raise ValueError(f"steps[{index}].teacher.after: expected at most {index}, found {step.teacher.after}")
+        return self
+
+    def prefix(self, length: int) -> Recipe:
+        """The recipe of the first ``length`` steps."""
+        return self.model_copy(update={"steps": self.steps[:length]})
+
+    def then(self, *steps: Load | Morph | Train | Prune | Quantize) -> Recipe:
+        """This recipe with more steps. Raises ValueError where they do not follow."""
+        return Recipe(steps=(*self.steps, *steps), seed=self.seed)

@@ -1,0 +1,5 @@
+"""The Train step."""
+
+from fit50.train.loop import train
+
+__all__ = ["train"]

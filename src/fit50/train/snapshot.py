@@ -1,0 +1,45 @@
+"""The state of an unfinished training, in one safetensors file: weights, optimizer, average, epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn, optim
+from torch.optim.swa_utils import AveragedModel
+
+from fit50.spec.files import write_atomically
+
+
+def save(path: Path, epoch: int, module: nn.Module, optimizer: optim.Optimizer, average: AveragedModel | None) -> None:
+    """Writes the state after ``epoch`` epochs, atomically. Raises StorageError."""
+    tensors = {f"module.{key}": tensor for key, tensor in module.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
+    if average is not None:
+        tensors |= {f"average.{key}": tensor for key, tensor in average.state_dict().items()}
+    contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(contiguous, temporary, {"epoch": str(epoch)}))
+
+
+def restore(path: Path, module: nn.Module, optimizer: optim.Optimizer, average: AveragedModel | None) -> int:
+    """Puts a saved state back and returns the epochs that are done; 0 where there is no file."""
+    if not path.exists():
+        return 0
+    with safe_open(path, framework="pt") as file:
+        epoch = int(file.metadata()["epoch"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+
+    def below(prefix: str) -> dict[str, Tensor]:
+        return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+    module.load_state_dict(below("module."))
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in below("optimizer.").items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if average is not None:
+        average.load_state_dict(below("average."))
+    return epoch

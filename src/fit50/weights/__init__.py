@@ -1,0 +1,1 @@
+"""Checkpoints, foreign weights, and surgery on tensors."""
