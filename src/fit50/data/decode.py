@@ -89,7 +89,8 @@ def image_size(data: bytes, name: str) -> tuple[int, int]:
     """(height, width) of the upright image, from its header. Raises DataError."""
     with _opened(data, name, PIXEL_LIMIT) as image:
         width, height = image.size
-        return (width, height) if _orientation(image) in {5, 6, 7, 8} else (height, width)
+        lying = image.format != "TIFF" and _orientation(image) in {5, 6, 7, 8}  # of a TIFF, Pillow's size is upright
+        return (width, height) if lying else (height, width)
 
 
 @cache
@@ -125,8 +126,8 @@ def _opened(data: bytes, name: str, pixel_limit: int) -> Iterator[Image.Image]:
         raise DataError(f"{name}: {error}; scale the image down or remove it") from None
     except Exception:  # besides UnidentifiedImageError, a format's header reader raises what it likes
         raise DataError(
-            f"{name}: expected an image, found {len(data):,} bytes of no known image format, "
-            f"beginning with {data[:8]!r}; replace or remove the file"
+            f"{name}: expected an image, found {len(data):,} bytes, beginning with {data[:8]!r}, that are of another "
+            f"kind or end in the header; replace or remove the file"
         ) from None
     with image:
         width, height = image.size

@@ -214,9 +214,9 @@ def _effort(train: int, grow: int, recover: int, keeps: tuple[float, ...]) -> Ef
     """The same schedule in three lengths: from scratch, then at lower rates on what is already trained."""
     light = Augment(shift=2)
     return Effort(
-        train=Train(epochs=train, optimizer=AdamW(lr=2e-3), warmup=0.15 * train, augment=light),
-        grow=Train(epochs=grow, optimizer=AdamW(lr=3e-4), warmup=0.2 * grow, augment=light),
-        recover=Train(epochs=recover, optimizer=AdamW(lr=1e-3), warmup=0.15 * recover, augment=light),
+        train=Train(epochs=train, optimizer=AdamW(lr=2e-3), augment=light),
+        grow=Train(epochs=grow, optimizer=AdamW(lr=3e-4), augment=light),
+        recover=Train(epochs=recover, optimizer=AdamW(lr=1e-3), augment=light),
         keeps=keeps,
     )
 

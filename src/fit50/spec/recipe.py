@@ -103,7 +103,7 @@ class Teacher(Value):
 
 
 class Train(Value):
-    """Training for ``epochs``, the rate rising linearly for ``warmup`` epochs and then following half a cosine.
+    """Training for ``epochs``; the rate rises linearly for a fraction ``warmup`` of them, then follows half a cosine.
 
     Attributes:
         batch: images in a step.
@@ -116,7 +116,7 @@ class Train(Value):
     epochs: PositiveInt = 30
     batch: PositiveInt = 64
     optimizer: Optimizer = SGD()
-    warmup: NonNegativeFloat = 1.0
+    warmup: Rate = 0.15
     label_smoothing: Rate = 0.1
     ema: Rate | None = 0.99
     clip: PositiveFloat | None = 1.0

@@ -82,8 +82,9 @@ def train(
         torch.manual_seed(seed * 100_003 + epoch)  # dropout draws from the global generator
         total, started = torch.zeros((), device=fabric.device), time.monotonic()
         for index, (pixels, labels) in enumerate(images.batches(batch, generator, drop_last=True)):
+            position = (epoch * steps + index + 1) / (step.epochs * steps)
             for group in optim.param_groups:
-                group["lr"] = step.optimizer.lr * rate(epoch + (index + 1) / steps, step)
+                group["lr"] = step.optimizer.lr * rate(position, step.warmup)
             pixels, labels = pixels.to(fabric.device), labels.to(fabric.device)
             x = normalize(augment(pixels, step.augment, generator))  # (N, C, H, W), channels last
             with torch.no_grad(), fabric.autocast():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim.swa_utils import AveragedModel
 
-from fit50.spec.recipe import SGD, AdamW, Train
+from fit50.spec.recipe import SGD, AdamW
 
 
 def optimizer(module: nn.Module, value: SGD | AdamW) -> optim.Optimizer:
@@ -24,12 +24,11 @@ def optimizer(module: nn.Module, value: SGD | AdamW) -> optim.Optimizer:
             return optim.AdamW(groups, value.lr, betas=value.betas, fused=True)
 
 
-def rate(position: float, step: Train) -> float:
-    """The factor on the learning rate, ``position`` epochs into the training: a linear rise, then half a cosine."""
-    if position < step.warmup:
-        return position / step.warmup
-    remaining = max(step.epochs - step.warmup, 1e-9)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (position - step.warmup) / remaining)))
+def rate(position: float, warmup: float) -> float:
+    """The factor on the learning rate at a position from 0 to 1 in the training: a linear rise, then half a cosine."""
+    if position < warmup:
+        return position / warmup
+    return 0.5 * (1 + math.cos(math.pi * (position - warmup) / (1 - warmup)))
 
 
 def averaged(module: nn.Module, decay: float) -> AveragedModel:

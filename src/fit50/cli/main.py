@@ -1,0 +1,59 @@
+"""From words to a verb, and from an exception to an exit code."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cyclopts import CycloptsError
+
+from fit50.cli.verbs import app
+from fit50.spec.errors import UserError
+
+_DOTTED = re.compile(r"--([a-z_]+(?:\.|\[)[^=]*)(?:=(.*))?", re.DOTALL)
+_TRAINING = {"torch", "safetensors", "lightning_fabric", "scipy", "nncf", "onnx", "onnxscript"}
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and exits: 0 for success, 2 for the user's mistake, 1 for ours, 130 after Ctrl-C."""
+    given = list(sys.argv[1:] if words is None else words)
+    debug = "--debug" in given
+    try:
+        app(dotted([word for word in given if word != "--debug"]), exit_on_error=False, print_error=False)
+    except (CycloptsError, UserError) as error:
+        if debug:
+            traceback.print_exc()
+        _end(f"error: {error}", 2)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in _TRAINING:
+            raise
+        verb = f"fit50 {given[0]}" if given else "fit50"
+        _end(f"error: {verb} needs the package {error.name!r}; install it with: pip install 'fit50[train]'", 2)
+    except KeyboardInterrupt:
+        _end("\nstopped; what is finished is kept: run the same command again to go on from there", 130)
+    except Exception as error:
+        if debug:
+            raise
+        _end(f"error: this is a fault of fit50: {type(error).__name__}: {error}\n(--debug shows where)", 1)
+    sys.exit(0)
+
+
+def dotted(words: Sequence[str]) -> list[str]:
+    """``--train.epochs 30`` as ``--set train.epochs=30``: the options are the fields of the spec."""
+    result, rest = [], iter(words)
+    for word in rest:
+        match = _DOTTED.fullmatch(word)
+        if match is None:
+            result.append(word)
+            continue
+        path, value = match.groups()
+        result += ["--set", f"{path}={next(rest, '') if value is None else value}"]
+    return result
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(code)
