@@ -34,7 +34,7 @@ from fit50.spec.files import write_folder, write_text
 from fit50.spec.machine import environment, physical_cores
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Input, Network
-from fit50.spec.outcome import Candidate, Outcome, Score, Trial
+from fit50.spec.outcome import Candidate, Outcome, Trial
 from fit50.spec.presets import network as preset
 from fit50.spec.recipe import Load, Quantize, Recipe
 from fit50.spec.request import Request
@@ -96,7 +96,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         if keep < 1:
             recipes[f"pruned to {keep:.0%}"] = shrunk(best, keep, request.effort)
     candidates, answers = deploy(job, recipes)
-    candidates, chosen = judge(job, candidates, answers)
+    judged, chosen = judge(job, candidates, answers)
 
     bundle = Bundle.open(out / str(chosen.bundle))
     test = dataset.split("test")
@@ -107,9 +107,9 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         set_aside=tuple(f"{path}: {reason}" for path, reason in dataset.audit.set_aside),
         environment=environment(threads),
         trials=trials,
-        candidates=candidates,
+        candidates=judged,
         chosen=chosen.name,
-        sentence=sentence(chosen, candidates, request),
+        sentence=sentence(chosen, judged, request),
         test=accuracy(file_answers(bundle, test, threads)),
         seconds=time.monotonic() - started,
     )
@@ -128,10 +128,7 @@ def job_folder(request: Request, out: Path) -> Path:
 
 def start_network(request: Request) -> Network:
     """The network that the job starts from, at the input size that suits the images."""
-    if request.start is None:
-        network = preset(request.network)
-    else:
-        network = load_weights(Path(request.start)).network
+    network = preset(request.network) if request.start is None else load_weights(Path(request.start)).network
     for change in request.edits:
         network = edit(network, change.path.removeprefix("network."), change.value)
     size = request.image_size or fitting_size(peek(request.data).sizes)
@@ -180,7 +177,9 @@ def grow(job: Job, start: Network) -> tuple[Recipe, Recipe, tuple[Trial, ...]]:
 
 
 def _trial_reason(kept: bool, compared: object, against: str) -> str:
-    outcome = "the most accurate on validation, so it is pruned" if kept else "less accurate on validation than the best"
+    outcome = (
+        "the most accurate on validation, so it is pruned" if kept else "less accurate on validation than the best"
+    )
     if compared is None or getattr(compared, "significant", False):
         return outcome
     return f"{outcome}; its difference to the {against} is within chance"
@@ -199,7 +198,7 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
         checkpoint = job.realise(recipe)
         step = Quantize(max_drop=_int8_drop(job.request))
         quantized = quantize(checkpoint, step, job.dataset)
-        forms = [(checkpoint, recipe, name) for name in job.request.runtimes]
+        forms: list[tuple[Checkpoint, Recipe, str]] = [(checkpoint, recipe, name) for name in job.request.runtimes]
         forms += [(quantized, recipe.then(step), name) for name in job.request.runtimes]
         if label == "baseline":
             forms.append((checkpoint, recipe, "torch"))
@@ -298,7 +297,10 @@ def sentence(chosen: Candidate, candidates: tuple[Candidate, ...], request: Requ
     """The choice in one sentence, with what it gains over the trained network in torch."""
     reference = next(c for c in candidates if c.verdict == "reference")
     score, before = chosen.score, reference.score
-    assert score.latency is not None and before.latency is not None and score.size is not None and before.size is not None
+    assert score.latency is not None
+    assert score.size is not None
+    assert before.latency is not None
+    assert before.size is not None
     faster, smaller = before.latency.median / score.latency.median, before.size / score.size
     return (
         f"Deploy {chosen.name}: {choice_rule(request)}; {score.latency.median:.2f} ms for an image, "

@@ -29,7 +29,12 @@ class Screen(Monitor):
             self._shown = now
             left = (now - self._started) / done * (total - done)
             text = f"  {label}: {100 * done // total} %, about {_duration(left)} left"
-            print(f"\r{text:<70}" if self._terminal else text, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
+            print(
+                f"\r{text:<70}" if self._terminal else text,
+                end="" if self._terminal else "\n",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def say(self, text: str) -> None:
         """A line that stays."""

@@ -1,4 +1,4 @@
-"""The verbs. Each imports what it needs when it runs, so that ``--help`` answers at once and a device needs no torch."""
+"""The verbs. Each imports what it needs when it runs: ``--help`` answers at once, and a device needs no torch."""
 
 from __future__ import annotations
 
@@ -315,12 +315,16 @@ def export(
 
     _refuse_existing(output)
     bundle = runtime_named(runtime).export(load_weights(model), output)
-    _emit({"bundle": str(output), "size_mb": bundle.size}, f"{output}: {bundle.size:.2f} MB, float32, {runtime}", as_json)
+    _emit(
+        {"bundle": str(output), "size_mb": bundle.size}, f"{output}: {bundle.size:.2f} MB, float32, {runtime}", as_json
+    )
 
 
 def _refuse_existing(output: Path) -> None:
     if output.exists():
-        raise BundleError(f"{output}: expected a new folder, found one that exists; choose another --output or remove it")
+        raise BundleError(
+            f"{output}: expected a new folder, found one that exists; choose another --output or remove it"
+        )
 
 
 @app.command
@@ -381,7 +385,9 @@ def evaluate(
     network = source.manifest.network if model.is_dir() else source.network
     dataset = _dataset(data, network, out, seed, Screen())
     if len(dataset.classes) != network.head.classes or (classes and tuple(classes) != dataset.classes):
-        raise DataError(f"{data}: expected the model's classes {', '.join(classes)}, found {', '.join(dataset.classes)}")
+        raise DataError(
+            f"{data}: expected the model's classes {', '.join(classes)}, found {', '.join(dataset.classes)}"
+        )
     images = dataset.split(split)
     answers = (
         file_answers(source, images, threads or physical_cores()) if model.is_dir() else module_answers(source, images)
@@ -429,8 +435,8 @@ def verify(bundle: Path, *, threads: int | None = None, as_json: Json = False) -
 
     found = verified(Bundle.open(bundle), threads or physical_cores())
     text = (
-        f"{bundle}: files unchanged; {found.same_answers} of {found.images} golden answers the same; largest difference "
-        f"of a probability {found.largest_difference:.2g} (allowed {found.tolerance:.2g})"
+        f"{bundle}: files unchanged; {found.same_answers} of {found.images} golden answers the same; largest "
+        f"difference of a probability {found.largest_difference:.2g} (allowed {found.tolerance:.2g})"
     )
     _emit({"bundle": str(bundle), **vars(found)}, text, as_json)
 
@@ -476,4 +482,3 @@ def report(folder: Annotated[Path, Parameter(help="The folder of a finished job.
     write_text(folder / "front.svg", front_svg(outcome))
     write_text(folder / "report.html", report_html(outcome))
     _emit(outcome.model_dump(mode="json"), f"{front_table(outcome)}\n\nReport:  {folder / 'report.html'}", as_json)
-

@@ -33,7 +33,7 @@ def importance(
             module.to(memory_format=torch.channels_last)
             for pixels, labels in images.batches(batch):
                 module.zero_grad()
-                F.cross_entropy(module(normalize(pixels)), labels).backward()
+                torch.autograd.backward(F.cross_entropy(module(normalize(pixels)), labels))
                 for name, part in norms.items():
                     scores[name] += _saliency(part).square() * len(labels) / len(images)
         case _:

@@ -43,9 +43,7 @@ def prune(checkpoint: Checkpoint, step: Prune, dataset: Dataset, *, seed: int) -
     return recalibrated(pruned, images)
 
 
-def selected(
-    tensors: Mapping[str, Tensor], found: tuple[Group, ...], kept: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def selected(tensors: Mapping[str, Tensor], found: tuple[Group, ...], kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors with only the kept channels (indices by group) in every slot of every group."""
     result = dict(tensors)
     for group in found:
@@ -68,7 +66,8 @@ def widths_within(network: Network, step: Prune, found: tuple[Group, ...], score
         least = cost(narrowed(network, at(high))).gmacs / cost(network).gmacs
         raise SpecError(
             f"prune: keep={step.keep} cannot be reached: with widths in multiples of {step.multiple} and at least "
-            f"{step.floor} of each group, {least:.3f} of the multiply-accumulates is the least; raise keep or lower floor"
+            f"{step.floor} of each group, {least:.3f} of the multiply-accumulates is the least; "
+            "raise keep or lower floor"
         )
     while high - low > 1:
         middle = (low + high) // 2

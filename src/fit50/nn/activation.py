@@ -18,6 +18,8 @@ def activation(value: ReLU | Swish) -> nn.Module:
         case Swish(beta=1.0, learned=False):
             return nn.SiLU(inplace=True)
         case Swish():
-            raise NotBuiltError("activation: Swish with a beta other than 1, or a learned one, is not built yet; use swish")
+            raise NotBuiltError(
+                "activation: Swish with a beta other than 1, or a learned one, is not built yet; use swish"
+            )
         case _:
             assert_never(value)

@@ -22,7 +22,8 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
         gate = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
-        return x * self.fc2(self.relu(self.fc1(gate))).sigmoid()
+        gate = self.fc2(self.relu(self.fc1(gate)))
+        return x * gate.sigmoid()
 
 
 def attention(value: SE | CBAM | ECA, channels: int) -> nn.Module:

@@ -31,9 +31,16 @@ class ResidualBlock(nn.Module):
                     convolution(inputs, value.out, 1, value.stride), nn.BatchNorm2d(value.out)
                 )
             case "average-projection":
-                raise NotBuiltError("block: shortcut 'average-projection' is not built yet; built: identity, projection")
+                raise NotBuiltError(
+                    "block: shortcut 'average-projection' is not built yet; built: identity, projection"
+                )
         if value.drop_path:
             raise NotBuiltError("block: drop_path (stochastic depth) is not built yet; use dropout")
+
+    @property
+    def last(self) -> nn.BatchNorm2d:
+        """The batch norm that ends the residual branch."""
+        raise NotImplementedError
 
     def residual(self, x: Tensor) -> Tensor:
         """The branch beside the shortcut, up to its last batch norm: (N, C, H, W) -> (N, out, H/stride, W/stride)."""
@@ -59,6 +66,11 @@ class BottleneckBlock(ResidualBlock):
         self.conv3 = convolution(second, value.out, 1)
         self.bn3 = nn.BatchNorm2d(value.out)
 
+    @property
+    def last(self) -> nn.BatchNorm2d:
+        """``bn3``."""
+        return self.bn3
+
     def residual(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
@@ -74,6 +86,11 @@ class BasicBlock(ResidualBlock):
         self.bn1 = nn.BatchNorm2d(value.inner)
         self.conv2 = convolution(value.inner, value.out, 3)
         self.bn2 = nn.BatchNorm2d(value.out)
+
+    @property
+    def last(self) -> nn.BatchNorm2d:
+        """``bn2``."""
+        return self.bn2
 
     def residual(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))

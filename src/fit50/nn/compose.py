@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fit50.nn.activation import activation
-from fit50.nn.blocks import BottleneckBlock, ResidualBlock, block, convolution
+from fit50.nn.blocks import ResidualBlock, block, convolution
 from fit50.spec.errors import CheckpointError, NotBuiltError
 from fit50.spec.network import Classifier, Network
 
@@ -104,7 +104,7 @@ def check(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: s
 
 
 def _initial(module: ResNet, seed: int) -> dict[str, Tensor]:
-    """He et al. 2015: normal weights by fan-out; the last batch norm of each block starts at zero (Goyal et al. 2017)."""
+    """Normal weights by fan-out (He et al. 2015); each block's last batch norm starts at zero (Goyal et al. 2017)."""
     generator = torch.Generator().manual_seed(seed)
     module = module.to_empty(device="cpu")
     for part in module.modules():
@@ -121,5 +121,5 @@ def _initial(module: ResNet, seed: int) -> dict[str, Tensor]:
                 nn.init.zeros_(part.bias)
     for part in module.modules():
         if isinstance(part, ResidualBlock):
-            nn.init.zeros_((part.bn3 if isinstance(part, BottleneckBlock) else part.bn2).weight)
+            nn.init.zeros_(part.last.weight)
     return module.state_dict()

@@ -60,7 +60,9 @@ class Bundle:
         """Reads a bundle's manifest. Raises BundleError."""
         path = folder / "bundle.json"
         if not path.is_file():
-            raise BundleError(f"{folder}: expected a bundle (a folder with bundle.json), found none; fit50 export makes one")
+            raise BundleError(
+                f"{folder}: expected a bundle (a folder with bundle.json), found none; fit50 export makes one"
+            )
         return cls(folder, Manifest.read(path))
 
     def file(self, suffix: str) -> Path:

@@ -62,7 +62,8 @@ def _graph(weights: _Weights) -> bytes:
         )
     assert program is not None
     model: onnx.ModelProto = program.model_proto
-    return model.SerializeToString()
+    serialised: bytes = model.SerializeToString()
+    return serialised
 
 
 def golden_images(image: Input, count: int = 4) -> Images:

@@ -53,7 +53,9 @@ class OnnxRuntime:
         model = onnx_graph(checkpoint)
         if checkpoint.numerics.kind == "int8":
             if calibration is None:
-                raise RuntimeRefusal("onnxruntime: int8 needs calibration images, found none; give the data set to export")
+                raise RuntimeRefusal(
+                    "onnxruntime: int8 needs calibration images, found none; give the data set to export"
+                )
             model = _quantized(ort, model, calibration)
         run = OnnxSession(ort, model, physical_cores()).run
         return write_bundle(checkpoint, folder, self.name, lambda f: (f / "model.onnx").write_bytes(model), run)

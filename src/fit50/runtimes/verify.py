@@ -34,7 +34,9 @@ def verify(bundle: Bundle, threads: int) -> Verification:
         if not path.is_file():
             raise BundleError(f"{path}: expected a model file, found none; the bundle is incomplete")
         if (found := sha256(path)) != expected:
-            raise BundleError(f"{path}: expected SHA-256 {expected[:12]}..., found {found[:12]}...; the file was changed")
+            raise BundleError(
+                f"{path}: expected SHA-256 {expected[:12]}..., found {found[:12]}...; the file was changed"
+            )
     images, golden = bundle.golden()
     answers = runtime(bundle.manifest.runtime).open(bundle, threads).run(images)
     if answers.shape != golden.shape:

@@ -90,7 +90,9 @@ def _nearest(tried: dict[str, Score], request: Request) -> str:
     ):
         if limit is not None and values:
             best = min(values, key=lambda key: values[key])
-            lines.append(f"{name}: asked for {limit:.3g} {unit}, the least measured is {values[best]:.3g} {unit} ({best})")
+            lines.append(
+                f"{name}: asked for {limit:.3g} {unit}, the least measured is {values[best]:.3g} {unit} ({best})"
+            )
     return (
         "no candidate can meet the budget on this device; nothing was trained.\n  "
         + "\n  ".join(lines)

@@ -44,7 +44,10 @@ def choose(candidates: Sequence[Candidate], budget: Budget, best_float: float) -
     """
     within = [c for c in candidates if not excesses(c.score, budget, best_float)]
     if not within:
-        raise BudgetError("no measured candidate is within the budget; the nearest:\n  " + "\n  ".join(_nearest(candidates, budget, best_float)))
+        raise BudgetError(
+            "no measured candidate is within the budget; the nearest:\n  "
+            + "\n  ".join(_nearest(candidates, budget, best_float))
+        )
     bounded = budget.max_drop is not None or budget.min_accuracy is not None
 
     def rank(candidate: Candidate) -> tuple[float, float, float]:

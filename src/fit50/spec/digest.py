@@ -39,7 +39,7 @@ def _changes(path: str, old: Any, new: Any) -> list[Change]:
         case dict(), dict():
             keys = [*old, *(key for key in new if key not in old)]
             return [c for key in keys for c in _changes(f"{path}.{key}".lstrip("."), old.get(key), new.get(key))]
-        case (tuple() | list()), (tuple() | list()):
+        case ((tuple() | list()), (tuple() | list())):
             padded = max(len(old), len(new))
             pairs = [(i, old[i] if i < len(old) else None, new[i] if i < len(new) else None) for i in range(padded)]
             return [change for i, a, b in pairs for change in _changes(f"{path}[{i}]", a, b)]
@@ -57,7 +57,9 @@ def _parts(path: str) -> list[str | int]:
     while position < len(path):
         match = _PART.match(path, position)
         if match is None:
-            raise SpecError(f"{path!r}: expected a path such as stages[*].blocks[0].attention, stuck at {path[position:]!r}")
+            raise SpecError(
+                f"{path!r}: expected a path such as stages[*].blocks[0].attention, stuck at {path[position:]!r}"
+            )
         name, index = match.groups()
         parts.append(name or (index if index == "*" else int(index)))
         position = match.end()
@@ -85,11 +87,11 @@ def _replaced(data: Any, parts: list[str | int], new: Any, path: str) -> Any:
             return {**data, part: _replaced(data[part], rest, new, path)}
         case dict(), _:
             raise SpecError(f"{path!r}: unknown field {part!r}{suggestion(str(part), data)}")
-        case (tuple() | list()), "*":
+        case ((tuple() | list()), "*"):
             return [_replaced(element, rest, new, path) for element in data]
-        case (tuple() | list()), int() if part < len(data):
+        case ((tuple() | list()), int()) if part < len(data):
             return [_replaced(element, rest, new, path) if i == part else element for i, element in enumerate(data)]
-        case (tuple() | list()), _:
+        case ((tuple() | list()), _):
             raise SpecError(f"{path!r}: expected [*] or an index below {len(data)}, found {part!r}")
         case _:
             raise SpecError(f"{path!r}: nothing lies below {data!r}, where {part!r} is asked for")

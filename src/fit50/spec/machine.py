@@ -10,7 +10,19 @@ from pathlib import Path
 
 from fit50.spec.outcome import Environment
 
-_ISA = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "asimddp", "i8mm", "bf16")
+_ISA = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "bf16",
+)
 _PACKAGES = ("fit50", "numpy", "torch", "openvino", "onnxruntime", "nncf", "onnx")
 
 

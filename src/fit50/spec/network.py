@@ -273,7 +273,10 @@ class Network(Value):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: expected distinct names, found {names}")
-        asked = [*(self.neck.levels if self.neck else ()), *([self.fusion.after] if self.fusion and self.fusion.after else [])]
+        asked = [
+            *(self.neck.levels if self.neck else ()),
+            *([self.fusion.after] if self.fusion and self.fusion.after else []),
+        ]
         for name in asked:
             if name not in names:
                 raise ValueError(f"stage {name!r} is asked for by the neck or the fusion; known: {names}")

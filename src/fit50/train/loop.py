@@ -73,7 +73,8 @@ def train(
     model, optim_ = fabric.setup(module, optim)
     epochs_done = snapshot.restore(saved, module, optim, average)
     normalize = Normalize(image).to(fabric.device)
-    teacher = teacher.to(fabric.device, memory_format=torch.channels_last) if teacher is not None else None
+    if teacher is not None:
+        teacher = teacher.to(fabric.device).to(memory_format=torch.channels_last)
     label = f"train {step.epochs} epochs"
     last_save = time.monotonic()
 
@@ -107,7 +108,10 @@ def train(
             )
         seconds = time.monotonic() - started
         current = average.module if average is not None else module
-        monitor.record("epoch", {"epoch": epoch + 1, "loss": mean, "seconds": seconds, "val": _accuracy(current, dataset, normalize)})
+        monitor.record(
+            "epoch",
+            {"epoch": epoch + 1, "loss": mean, "seconds": seconds, "val": _accuracy(current, dataset, normalize)},
+        )
         if time.monotonic() - last_save > save_seconds and epoch + 1 < step.epochs:
             snapshot.save(saved, epoch + 1, module, optim, average)
             last_save = time.monotonic()

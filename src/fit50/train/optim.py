@@ -10,6 +10,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from fit50.spec.recipe import SGD, AdamW
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 def optimizer(module: nn.Module, value: SGD | AdamW) -> optim.Optimizer:
     """Fused, with no decay on norms and biases (He et al. 2019, "Bag of tricks")."""
@@ -34,7 +36,7 @@ def rate(position: float, warmup: float) -> float:
 def averaged(module: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of weights and batch statistics; its decay rises to ``decay`` over the first steps."""
 
-    def average(means: list[Tensor], news: list[Tensor], count: Tensor | int) -> None:
+    def average(means: Tensors, news: Tensors, count: Tensor | int) -> None:
         if means[0].is_floating_point():
             current = min(decay, (1 + float(count)) / (10 + float(count)))
             torch._foreach_lerp_(means, news, 1 - current)

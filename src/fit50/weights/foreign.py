@@ -105,7 +105,9 @@ def infer(tensors: Mapping[str, Tensor], source: str) -> Network:
     if not stages:
         width("layer1.0.conv1.weight")
     network = Network(
-        stem=Stem(kind="7x7" if tensors["conv1.weight"].shape[-1] == 7 else "low-resolution", out=width("conv1.weight")),
+        stem=Stem(
+            kind="7x7" if tensors["conv1.weight"].shape[-1] == 7 else "low-resolution", out=width("conv1.weight")
+        ),
         stages=tuple(Stage(name=name, blocks=tuple(blocks)) for name, blocks in stages.items()),
         head=Classifier(classes=width("fc.bias")),
     )

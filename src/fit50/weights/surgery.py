@@ -33,7 +33,9 @@ def _deepened(network: Network, depths: tuple[int, ...]) -> Network:
     stages = []
     for stage, depth in zip(network.stages, depths, strict=True):
         if depth < len(stage.blocks):
-            raise SpecError(f"morph.depths: {stage.name} has {len(stage.blocks)} blocks; expected as many or more, found {depth}")
+            raise SpecError(
+                f"morph.depths: {stage.name} has {len(stage.blocks)} blocks; expected as many or more, found {depth}"
+            )
         added = stage.blocks[-1].model_copy(update={"stride": 1, "shortcut": "identity"})
         stages.append(stage.model_copy(update={"blocks": stage.blocks + (added,) * (depth - len(stage.blocks))}))
     return Network.parse(network.model_copy(update={"stages": tuple(stages)}).model_dump(), "morph")
