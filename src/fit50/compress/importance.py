@@ -42,6 +42,6 @@ def importance(
 
 
 def _saliency(norm: nn.BatchNorm2d) -> Tensor:
-    """weight * d loss/d weight + bias * d loss/d bias, by channel."""
+    """The first-order change of the loss when a channel is zeroed: weight * its gradient + bias * its gradient."""
     assert norm.weight.grad is not None and norm.bias.grad is not None
     return norm.weight.detach() * norm.weight.grad + norm.bias.detach() * norm.bias.grad

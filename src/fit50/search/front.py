@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from fit50.spec.outcome import Candidate
 
 
-def costs(candidate: Candidate) -> tuple[float, ...]:
-    """What is to be small: latency (ms), size (MB), memory (MB), and the error (percent)."""
+def costs(candidate: Candidate) -> tuple[float, float, float]:
+    """What is to be small: latency (ms), size (MB), and the error (percent)."""
     score = candidate.score
     assert score.accuracy is not None and score.latency is not None and score.size is not None
-    return (score.latency.median, score.size, score.memory or 0.0, -score.accuracy.percent)
+    return score.latency.median, score.size, 100 - score.accuracy.percent
 
 
 def front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
@@ -20,15 +20,11 @@ def front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     Memory does not count here: the peak of a process is mostly the runtime's own.
     """
 
-    def key(candidate: Candidate) -> tuple[float, ...]:
-        latency, size, _, error = costs(candidate)
-        return latency, size, error
-
     def dominated(one: Candidate) -> bool:
-        mine = key(one)
+        mine = costs(one)
         return any(
-            key(other) != mine and all(theirs <= ours for theirs, ours in zip(key(other), mine, strict=True))
+            costs(other) != mine and all(theirs <= ours for theirs, ours in zip(costs(other), mine, strict=True))
             for other in candidates
         )
 
-    return tuple(sorted((c for c in candidates if not dominated(c)), key=key))
+    return tuple(sorted((c for c in candidates if not dominated(c)), key=costs))

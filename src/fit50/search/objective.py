@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fit50.search.front import costs
 from fit50.spec.errors import BudgetError
 from fit50.spec.outcome import Candidate, Score
 from fit50.spec.request import Budget
@@ -51,10 +52,8 @@ def choose(candidates: Sequence[Candidate], budget: Budget, best_float: float) -
     bounded = budget.max_drop is not None or budget.min_accuracy is not None
 
     def rank(candidate: Candidate) -> tuple[float, float, float]:
-        score = candidate.score
-        assert score.accuracy is not None and score.latency is not None and score.size is not None
-        speed, error = score.latency.median, -score.accuracy.percent
-        return (speed, score.size, error) if bounded else (error, speed, score.size)
+        latency, size, error = costs(candidate)
+        return (latency, size, error) if bounded else (error, latency, size)
 
     return min(within, key=rank)
 

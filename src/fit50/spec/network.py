@@ -67,7 +67,7 @@ Activation = Annotated[ReLU | Swish, Field(discriminator="kind"), BeforeValidato
 
 
 class SE(Value):
-    """Squeeze-and-excitation (Hu et al. 2018): ``width`` inner channels, by default the block's output / ``reduction``."""
+    """Squeeze-and-excitation (Hu et al. 2018): ``width`` inner channels, by default the block's / ``reduction``."""
 
     kind: Literal["se"] = "se"
     reduction: PositiveInt = 16
@@ -79,7 +79,7 @@ class SE(Value):
 
 
 class CBAM(Value):
-    """Convolutional block attention (Woo et al. 2018): a channel gate, then a spatial gate of ``kernel`` x ``kernel``."""
+    """Convolutional block attention (Woo et al. 2018): a channel gate, then a spatial gate of ``kernel`` squared."""
 
     kind: Literal["cbam"] = "cbam"
     reduction: PositiveInt = 16
@@ -88,7 +88,7 @@ class CBAM(Value):
 
 
 class ECA(Value):
-    """Efficient channel attention (Wang et al. 2020): a 1-d convolution over channels; by default ``kernel`` grows with them."""
+    """Efficient channel attention (Wang et al. 2020): a 1-d convolution over channels; ``kernel`` grows with them."""
 
     kind: Literal["eca"] = "eca"
     kernel: PositiveInt | None = None
@@ -197,7 +197,7 @@ class Stem(Value):
 
 
 class FPN(Value):
-    """Feature pyramid (Lin et al. 2017): laterals of ``width`` channels, added top-down, smoothed by 3x3 convolutions."""
+    """Feature pyramid (Lin et al. 2017): laterals of ``width`` channels, added top-down, smoothed by 3x3."""
 
     kind: Literal["fpn"] = "fpn"
     width: PositiveInt = 256

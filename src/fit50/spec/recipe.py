@@ -130,7 +130,8 @@ class Prune(Value):
 
     Attributes:
         keep: the fraction of GMACs to keep.
-        importance: ``taylor`` is first-order (Molchanov et al. 2019), ``bn`` the batch norms' weights (Liu et al. 2017).
+        importance: ``taylor`` is first-order (Molchanov et al. 2019), ``bn`` the batch norms' weights (Liu et al.
+            2017).
         multiple: widths become a multiple of this, for the processor's sake.
         floor: the least fraction of each group's channels to keep.
         samples: training images that importance and the new batch statistics are estimated from.

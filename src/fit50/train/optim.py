@@ -34,7 +34,7 @@ def rate(position: float, warmup: float) -> float:
 
 
 def averaged(module: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of weights and batch statistics; its decay rises to ``decay`` over the first steps."""
+    """An exponential moving average of weights and batch statistics; its decay rises to ``decay`` at first."""
 
     def average(means: Tensors, news: Tensors, count: Tensor | int) -> None:
         if means[0].is_floating_point():
