@@ -28,7 +28,7 @@ def model_card(manifest: Manifest) -> str:
     rule = (
         f"scaled to {image.width}x{image.height}"
         if image.resize == "stretch"
-        else f"scaled until {image.crop_fraction:.3g} of the shorter side is {min(image.height, image.width)} pixels, then "
+        else f"scaled until {image.crop_fraction:.3g} of a side is {min(image.height, image.width)} pixels, then "
         f"cropped to the central {image.width}x{image.height}"
     )
     listed = ", ".join(manifest.classes[:20]) + (", ..." if len(manifest.classes) > 20 else "")

@@ -134,7 +134,7 @@ def _within(core: Any, model: Any, calibration: Calibration, nncf: Any) -> Any:
         found = calibration.accuracy(OpenVinoSession(core, quantized, threads).run)
     if floating - found > calibration.max_drop:
         raise RuntimeRefusal(
-            f"openvino: int8 loses {floating - found:.1f} points of validation accuracy ({floating:.1f} to {found:.1f} %)"
+            f"openvino: int8 loses {floating - found:.1f} points on validation ({floating:.1f} to {found:.1f} %)"
             f", more than the {calibration.max_drop} allowed, with accuracy control too"
         )
     return quantized

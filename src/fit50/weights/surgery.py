@@ -85,7 +85,7 @@ def _tensors(old: Mapping[str, Tensor], before: Network, after: Network, seed: i
 
 
 def _insert_gate(tensors: dict[str, Tensor], block: str, last: str) -> None:
-    """A zero second excitation makes the gate sigmoid(0) = 1/2; the doubled batch norm before it undoes that exactly."""
+    """A zero second excitation makes the gate sigmoid(0) = 1/2; doubling the batch norm undoes that exactly."""
     for key in (f"{block}.se.fc2.weight", f"{block}.se.fc2.bias"):
         tensors[key] = tensors[key].new_zeros(tensors[key].shape)
     for key in (f"{block}.{last}.weight", f"{block}.{last}.bias"):
