@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from fit50.search.objective import choose, excesses
 from fit50.search.space import grown, shrunk
 from fit50.spec.digest import digest, edit
 from fit50.spec.errors import RuntimeRefusal
-from fit50.spec.files import write_folder, write_text
+from fit50.spec.files import write_text
 from fit50.spec.machine import environment, physical_cores
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Input, Network
@@ -113,8 +112,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         test=accuracy(file_answers(bundle, test, threads)),
         seconds=time.monotonic() - started,
     )
-    bundle.with_score(chosen.score, outcome.environment)
-    write_folder(folder / "best", lambda target: shutil.copytree(bundle.folder, target, dirs_exist_ok=True))
+    bundle.with_score(chosen.score, outcome.environment).copy(folder / "best")
     write_text(folder / "front.svg", front_svg(outcome))
     write_text(folder / "report.html", report_html(outcome))
     write_text(folder / "outcome.json", outcome.model_dump_json(indent=1))

@@ -27,16 +27,16 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         if debug:
             traceback.print_exc()
         _end(f"error: {error}", 2)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in _TRAINING:
-            raise
-        verb = f"fit50 {given[0]}" if given else "fit50"
-        _end(f"error: {verb} needs the package {error.name!r}; install it with: pip install 'fit50[train]'", 2)
     except KeyboardInterrupt:
         _end("\nstopped; what is finished is kept: run the same command again to go on from there", 130)
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _TRAINING:
+            _end(
+                f"error: fit50 {given[0]} needs the package {error.name!r}; install it with: pip install 'fit50[train]'",
+                2,
+            )
         _end(f"error: this is a fault of fit50: {type(error).__name__}: {error}\n(--debug shows where)", 1)
     sys.exit(0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -30,6 +31,7 @@ Set = Annotated[
     tuple[str, ...],
     Parameter(name="--set", negative="", help="PATH=VALUE: any field of the spec; --train.epochs 30 says the same."),
 ]
+Seed = Annotated[int | None, Parameter(help="Of the splits; by default the one that the model was trained with.")]
 RuntimeName = Literal["openvino", "onnxruntime", "torch"]
 Deployable = Literal["openvino", "onnxruntime"]
 
@@ -54,6 +56,11 @@ def _edited(value: V, edits: tuple[str, ...]) -> V:
             raise SpecError(f"--set {text}: expected PATH=VALUE, such as train.epochs=30")
         value = edit(value, path, scalar(data))
     return value
+
+
+def _seed(given: int | None, provenance: Mapping[str, str] | None) -> int:
+    """The seed of the splits: the given one, else the one that the model was trained with, so that none leaks."""
+    return int((provenance or {}).get("seed", 0)) if given is None else given
 
 
 def _digest(path: Path) -> str:
@@ -207,7 +214,7 @@ def prune(
     *,
     keep: Annotated[float, Parameter(help="The fraction of multiply-accumulates to keep.")] = 0.5,
     recover: Annotated[int, Parameter(help="Epochs of training afterwards, taught by the model itself.")] = 15,
-    seed: int = 0,
+    seed: Seed = None,
     output: Path = Path("pruned.safetensors"),
     out: Path = Path("runs"),
     set_: Set = (),
@@ -229,7 +236,10 @@ def prune(
     if recover:
         trained = EFFORTS["quick"].recover.model_copy(update={"epochs": recover, "teacher": Teacher(after=1)})
         steps.append(_edited(trained, known["train"]))
-    recipe = Recipe(steps=(Load(weights=str(model), sha256=_digest(model)), *steps), seed=seed)
+    loaded = Load(weights=str(model), sha256=_digest(model))
+    from fit50.weights.foreign import load_weights
+
+    recipe = Recipe(steps=(loaded, *steps), seed=_seed(seed, load_weights(model).provenance))
     _make(recipe, data, output, out, dry_run, as_json)
 
 
@@ -267,7 +277,7 @@ def quantize(
     runtime: Deployable = "openvino",
     max_drop: Annotated[float, Parameter(help="Points of validation accuracy that int8 may lose.")] = 1.0,
     samples: Annotated[int, Parameter(help="Training images for the ranges of the activations.")] = 300,
-    seed: int = 0,
+    seed: Seed = None,
     output: Annotated[Path, Parameter(help="The bundle's folder.")] = Path("int8"),
     out: Path = Path("runs"),
     dry_run: DryRun = False,
@@ -288,9 +298,10 @@ def quantize(
 
     _refuse_existing(output)
     checkpoint = load_weights(model)
-    dataset = _dataset(data, checkpoint.network, out, seed, Screen())
+    drawn = _seed(seed, checkpoint.provenance)
+    dataset = _dataset(data, checkpoint.network, out, drawn, Screen())
     form = quantized(checkpoint, step, dataset)
-    bundle = runtime_named(runtime).export(form, output, calibration(form, dataset, seed=seed))
+    bundle = runtime_named(runtime).export(form, output, calibration(form, dataset, seed=drawn))
     _emit({"bundle": str(output), "size_mb": bundle.size}, f"{output}: {bundle.size:.2f} MB, int8, {runtime}", as_json)
 
 
@@ -366,7 +377,7 @@ def evaluate(
     *,
     split: Literal["train", "val", "test"] = "val",
     threads: int | None = None,
-    seed: int = 0,
+    seed: Seed = None,
     out: Path = Path("runs"),
     as_json: Json = False,
 ) -> None:
@@ -381,9 +392,9 @@ def evaluate(
     from fit50.weights.foreign import load_weights
 
     source: Any = Bundle.open(model) if model.is_dir() else load_weights(model)
-    classes = source.manifest.classes if model.is_dir() else source.classes
-    network = source.manifest.network if model.is_dir() else source.network
-    dataset = _dataset(data, network, out, seed, Screen())
+    made = source.manifest if model.is_dir() else source
+    classes, network = made.classes, made.network
+    dataset = _dataset(data, network, out, _seed(seed, made.provenance), Screen())
     if len(dataset.classes) != network.head.classes or (classes and tuple(classes) != dataset.classes):
         raise DataError(
             f"{data}: expected the model's classes {', '.join(classes)}, found {', '.join(dataset.classes)}"
@@ -393,7 +404,13 @@ def evaluate(
         file_answers(source, images, threads or physical_cores()) if model.is_dir() else module_answers(source, images)
     )
     found = accuracy(answers)
-    _emit({"split": split, **found.model_dump()}, f"{split} accuracy {found}", as_json)
+    trained_on = (made.provenance or {}).get("dataset")
+    same = trained_on == dataset.identity
+    note = (
+        "" if same or trained_on is None else "\n(these are not the images and splits that the model was trained with)"
+    )
+    facts = {"split": split, **found.model_dump(), "trained_with_these_splits": same}
+    _emit(facts, f"{split} accuracy {found}{note}", as_json)
 
 
 @app.command

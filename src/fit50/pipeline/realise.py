@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
@@ -13,6 +14,7 @@ from fit50.data.dataset import Dataset
 from fit50.nn.compose import compose
 from fit50.pipeline.store import RunLog, Store
 from fit50.runtimes.base import sha256
+from fit50.spec.digest import digest
 from fit50.spec.errors import CheckpointError
 from fit50.spec.monitor import Monitor
 from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Step, Teacher, Train
@@ -39,6 +41,8 @@ def realise(recipe: Recipe, dataset: Dataset, store: Store, monitor: Monitor) ->
     if run is None:
         return _performed(before, last, recipe, dataset, store, monitor, Path())
     result = _performed(before, last, recipe, dataset, store, RunLog(run, monitor), run.training)
+    origin = {"recipe": digest(recipe), "dataset": dataset.identity, "seed": str(recipe.seed)}
+    result = replace(result, provenance={**(result.provenance or {}), **origin})
     result.save(run.model)
     run.training.unlink(missing_ok=True)
     return result
@@ -80,11 +84,13 @@ def load(step: Load, classes: tuple[str, ...], seed: int) -> Checkpoint:
     return fit_classes(_file(step.weights, step.sha256, step), classes, seed)
 
 
-def _file(weights: str, digest: str | None, step: Load | None = None) -> Checkpoint:
+def _file(weights: str, expected: str | None, step: Load | None = None) -> Checkpoint:
     path = Path(weights)
     checkpoint = load_weights(path)
-    if digest is not None and (found := sha256(path)) != digest:
-        raise CheckpointError(f"{path}: expected SHA-256 {digest[:12]}..., found {found[:12]}...; the file was changed")
+    if expected is not None and (found := sha256(path)) != expected:
+        raise CheckpointError(
+            f"{path}: expected SHA-256 {expected[:12]}..., found {found[:12]}...; the file was changed"
+        )
     if step is not None and step.network is not None:
         checkpoint = checkpoint.with_(network=step.network.model_copy(update={"head": checkpoint.network.head}))
     return checkpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -73,7 +74,11 @@ class RunLog(Monitor):
         self._listener.say(text)
 
     def record(self, event: str, facts: Mapping[str, object]) -> None:
-        """Appended to the log, and passed on."""
-        with storage_errors(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": event, **facts}) + "\n")
+        """Appended to the log as a whole line or not at all, and passed on. Raises StorageError."""
+        line = f"{json.dumps({'event': event, **facts})}\n".encode()
+        with storage_errors(self._path), self._path.open("ab", buffering=0) as file:
+            end = file.tell()
+            if file.write(line) < len(line):
+                file.truncate(end)
+                raise OSError(errno.ENOSPC, "the line did not fit")
         self._listener.record(event, facts)

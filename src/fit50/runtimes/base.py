@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fit50.spec.errors import BundleError, MissingExtraError
-from fit50.spec.files import write_text
+from fit50.spec.files import write_folder, write_text
 from fit50.spec.network import Input, Network
 from fit50.spec.outcome import Environment, Score
 from fit50.spec.request import Device
@@ -85,6 +86,16 @@ class Bundle:
                 return data["images"], data["probabilities"]
         except (OSError, ValueError, KeyError) as error:
             raise BundleError(f"{path}: expected golden images and probabilities, found: {error}") from None
+
+    def copy(self, folder: Path) -> Bundle:
+        """The same bundle at another place, where it replaces whatever is there. Raises StorageError."""
+
+        def fill(target: Path) -> None:
+            for file in self.folder.iterdir():
+                shutil.copyfile(file, target / file.name)
+
+        write_folder(folder, fill)
+        return Bundle.open(folder)
 
     def with_score(self, score: Score, environment: Environment) -> Bundle:
         """Writes what was measured into the manifest."""

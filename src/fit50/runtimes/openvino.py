@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fit50.runtimes.base import Bundle, Calibration, Images, Probabilities, RuntimeName, Session, optional
-from fit50.spec.errors import BundleError, RuntimeRefusal
+from fit50.spec.errors import BundleError, RuntimeRefusal, StorageError
 from fit50.spec.machine import has_int8_dot_product, physical_cores
 from fit50.spec.network import Network
 from fit50.spec.request import Device
@@ -69,9 +69,17 @@ class OpenVino:
                 raise RuntimeRefusal("openvino: int8 needs calibration images, found none; give the data set to export")
             model = _quantized(core, model, calibration)
         run = OpenVinoSession(core, model, physical_cores()).run
-        return write_bundle(
-            checkpoint, folder, self.name, lambda f: ov.save_model(model, f / "model.xml", compress_to_fp16=False), run
-        )
+
+        def save(target: Path) -> None:
+            try:
+                ov.save_model(model, target / "model.xml", compress_to_fp16=False)
+            except RuntimeError as error:  # OpenVINO does not tell why a file cannot be written
+                raise StorageError(
+                    f"{folder}: OpenVINO cannot write the model ({error}), most likely because the disk is full; "
+                    "free some space and run the same command again"
+                ) from error
+
+        return write_bundle(checkpoint, folder, self.name, save, run)
 
     def open(self, bundle: Bundle, threads: int) -> Session:
         """Opens a bundle. Raises BundleError, MissingExtraError."""

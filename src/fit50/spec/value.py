@@ -19,7 +19,7 @@ class Value(BaseModel):
     ``read`` and ``write`` hold it as YAML or JSON. ``canonical`` is what identity is computed from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn, optim
 from torch.optim.swa_utils import AveragedModel
 
-from fit50.spec.files import write_atomically
+from fit50.weights.checkpoint import write_tensors
 
 
 def save(path: Path, epoch: int, module: nn.Module, optimizer: optim.Optimizer, average: AveragedModel | None) -> None:
@@ -19,8 +19,7 @@ def save(path: Path, epoch: int, module: nn.Module, optimizer: optim.Optimizer, 
         tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
     if average is not None:
         tensors |= {f"average.{key}": tensor for key, tensor in average.state_dict().items()}
-    contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(contiguous, temporary, {"epoch": str(epoch)}))
+    write_tensors(path, tensors, {"epoch": str(epoch)})
 
 
 def restore(path: Path, module: nn.Module, optimizer: optim.Optimizer, average: AveragedModel | None) -> int:
@@ -35,11 +34,17 @@ def restore(path: Path, module: nn.Module, optimizer: optim.Optimizer, average: 
         return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
     module.load_state_dict(below("module."))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in below("optimizer.").items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
+        state.setdefault(int(index), {})[name] = _laid_out_like(parameters[int(index)], tensor)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     if average is not None:
         average.load_state_dict(below("average."))
     return epoch
+
+
+def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The tensor in the parameter's memory format: fused optimizers walk through both side by side."""
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from fit50.nn.compose import ResNet, check, compose
@@ -65,8 +65,7 @@ class Checkpoint:
             provenance=dict(self.provenance or {}),
         )
         metadata = {_KEY: json.dumps(header.canonical(), sort_keys=True)}
-        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in self.tensors.items()}
-        write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+        write_tensors(path, self.tensors, metadata)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -86,6 +85,12 @@ class Checkpoint:
         checkpoint = cls(header.network, tensors, header.classes, header.numerics, header.provenance)
         check(tensors, compose_shapes(header.network), str(path))
         return checkpoint
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Writes a safetensors file atomically. Raises StorageError, which safetensors' own writer could not."""
+    contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    write_atomically(path, lambda temporary: temporary.write_bytes(save(contiguous, metadata)))
 
 
 def compose_shapes(network: Network) -> Mapping[str, Tensor]:

@@ -1,0 +1,352 @@
+"""What every runtime must do, whatever it runs on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import re
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from fit50.nn.deployed import Deployed
+from fit50.runtimes import base
+from fit50.runtimes.base import Bundle, Calibration, Images, Probabilities, Runtime, Session, sha256
+from fit50.runtimes.measure import measure, peak_memory
+from fit50.runtimes.verify import verify
+from fit50.spec.errors import BundleError, MissingExtraError, RuntimeRefusal, StorageError
+from fit50.spec.numerics import Int8
+from fit50.spec.request import Device
+from fit50.weights.checkpoint import Checkpoint
+
+INT8 = Int8(dataset="some", samples=16, max_drop=100)
+MEGABYTE = 10**6
+
+
+def truth(checkpoint: Checkpoint, images: Images) -> Probabilities:
+    """What torch answers, from the checkpoint itself."""
+    with torch.inference_mode():
+        answers: Probabilities = Deployed(checkpoint.module(), checkpoint.network.inputs[0])(
+            torch.from_numpy(images)
+        ).numpy()
+    return answers
+
+
+def flip_byte(path: Path) -> None:
+    """Changes one byte in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def rewrite_golden(bundle: Bundle, change: Callable[[Probabilities], Probabilities]) -> None:
+    """Replaces the golden probabilities."""
+    images, probabilities = bundle.golden()
+    np.savez_compressed(bundle.folder / "golden.npz", images=images, probabilities=change(probabilities))
+
+
+class RuntimeContract(ABC):
+    """Inherit, and give ``runtime``; ``package`` is what it needs, ``extra`` what brings it to a device."""
+
+    package: str
+    extra: str
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    @abstractmethod
+    def runtime(cls) -> Runtime:
+        """The runtime under test."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bundle(cls, runtime: Runtime, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+        """A float32 bundle, to be read only."""
+        return runtime.export(checkpoint, tmp_path_factory.mktemp("float") / "bundle")
+
+    @pytest.fixture
+    def copy(self, bundle: Bundle, tmp_path: Path) -> Bundle:
+        """A copy of the bundle, to be broken."""
+        return bundle.copy(tmp_path / "copy")
+
+    @pytest.fixture
+    def session(self, runtime: Runtime, bundle: Bundle) -> Session:
+        return runtime.open(bundle, threads=1)
+
+    def test_the_bundle_has_a_model_a_manifest_golden_answers_and_a_card(self, bundle: Bundle) -> None:
+        assert {file.name for file in bundle.folder.iterdir()} == {
+            "bundle.json",
+            "golden.npz",
+            "README.md",
+            *bundle.manifest.files,
+        }
+        assert bundle.manifest.files
+
+    def test_the_manifest_says_what_the_model_is(
+        self, runtime: Runtime, bundle: Bundle, checkpoint: Checkpoint
+    ) -> None:
+        manifest = bundle.manifest
+        assert (manifest.runtime, manifest.precision) == (runtime.name, "float32")
+        assert manifest.classes == checkpoint.classes
+        assert manifest.network == checkpoint.network
+        assert manifest.input == checkpoint.network.inputs[0]
+        assert manifest.provenance == checkpoint.provenance
+        assert manifest.files == {name: sha256(bundle.folder / name) for name in manifest.files}
+
+    def test_a_bundle_opened_again_is_the_same(self, bundle: Bundle) -> None:
+        assert Bundle.open(bundle.folder) == bundle
+
+    def test_the_size_is_that_of_the_files(self, bundle: Bundle) -> None:
+        found = sum(len((bundle.folder / name).read_bytes()) for name in bundle.manifest.files)
+        assert bundle.size * MEGABYTE == pytest.approx(found)
+        assert found > 0
+
+    def test_answers_agree_with_torch_for_any_batch(
+        self, session: Session, checkpoint: Checkpoint, images: Images
+    ) -> None:
+        expected = truth(checkpoint, images)
+        assert expected.std(0).max() > 0.01, "agreement would be trivial"
+        for count in (1, 3, 1):
+            answers = session.run(images[:count])
+            assert answers.dtype == np.float32
+            assert answers.shape == (count, len(checkpoint.classes))
+            assert answers.sum(1) == pytest.approx(np.ones(count), abs=1e-5)
+            assert np.abs(answers - expected[:count]).max() < 1e-4
+
+    def test_answers_stay_when_the_next_images_come(self, session: Session, images: Images) -> None:
+        first = session.run(images[:1])
+        kept = first.copy()
+        session.run(images[1:2])
+        assert np.array_equal(first, kept)
+
+    def test_attention_and_swish_agree_with_torch(
+        self, runtime: Runtime, gated: Checkpoint, images: Images, tmp_path: Path
+    ) -> None:
+        answers = runtime.open(runtime.export(gated, tmp_path / "gated"), threads=1).run(images)
+        assert np.abs(answers - truth(gated, images)).max() < 1e-4
+        assert answers.std(0).max() > 0.01
+
+    def test_golden_answers_are_those_of_torch(self, bundle: Bundle, checkpoint: Checkpoint) -> None:
+        images, probabilities = bundle.golden()
+        assert len(images) >= 4
+        assert np.abs(probabilities - truth(checkpoint, images)).max() < 1e-4
+
+    def test_no_network_is_refused(self, runtime: Runtime, checkpoint: Checkpoint) -> None:
+        assert runtime.refusal(checkpoint.network, Device()) is None
+
+    def test_the_code_on_the_card_runs(self, copy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+        card = (copy.folder / "README.md").read_text(encoding="utf-8")
+        (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+        monkeypatch.chdir(copy.folder)
+        found: dict[str, object] = {}
+        exec(code, found)
+        image = copy.manifest.input
+        pixels = np.zeros((1, image.height, image.width, image.channels), np.uint8)
+        if "probabilities" not in found:
+            found["probabilities"] = found["session"].run(pixels)  # type: ignore[attr-defined]
+        assert np.asarray(found["probabilities"]).shape == (1, len(copy.manifest.classes))
+
+    def test_verify_finds_nothing_wrong(self, bundle: Bundle) -> None:
+        found = verify(bundle, threads=1)
+        assert found.largest_difference < 1e-5
+        assert found.same_answers == found.images == 4
+
+    def test_verify_finds_a_flipped_byte_in_any_file(self, copy: Bundle) -> None:
+        for name in copy.manifest.files:
+            before = (copy.folder / name).read_bytes()
+            flip_byte(copy.folder / name)
+            with pytest.raises(BundleError, match=rf"{name}: expected SHA-256 .* the file was changed"):
+                verify(copy, threads=1)
+            (copy.folder / name).write_bytes(before)
+        verify(copy, threads=1)
+
+    def test_verify_finds_a_missing_file(self, copy: Bundle) -> None:
+        for name in copy.manifest.files:
+            (copy.folder / name).rename(copy.folder / "elsewhere")
+            with pytest.raises(BundleError, match=rf"{name}: expected a model file, found none"):
+                verify(copy, threads=1)
+            (copy.folder / "elsewhere").rename(copy.folder / name)
+
+    def test_verify_finds_other_answers(self, copy: Bundle) -> None:
+        rewrite_golden(copy, lambda probabilities: probabilities + np.float32(0.01))
+        with pytest.raises(BundleError, match=r"differ from the golden ones by 0\.01, more than 0\.001"):
+            verify(copy, threads=1)
+
+    def test_verify_finds_answers_for_other_classes(self, copy: Bundle) -> None:
+        rewrite_golden(copy, lambda probabilities: probabilities[:, :2])
+        with pytest.raises(BundleError, match=r"expected probabilities \(4, 2\), found \(4, 4\)"):
+            verify(copy, threads=1)
+
+    def test_verify_finds_answers_that_are_no_numbers(self, copy: Bundle) -> None:
+        rewrite_golden(copy, lambda probabilities: probabilities * np.float32("nan"))
+        with pytest.raises(BundleError, match="differ from the golden ones"):
+            verify(copy, threads=1)
+
+    @pytest.mark.parametrize("content", [None, b"", b"no archive"])
+    def test_verify_needs_golden_answers(self, copy: Bundle, content: bytes | None) -> None:
+        (copy.folder / "golden.npz").unlink()
+        if content is not None:
+            (copy.folder / "golden.npz").write_bytes(content)
+        with pytest.raises(BundleError, match=r"golden\.npz: expected golden images"):
+            verify(copy, threads=1)
+
+    @pytest.mark.parametrize("content", [b"", b"no model at all " * 100])
+    def test_a_broken_model_file_is_named(
+        self, runtime: Runtime, copy: Bundle, images: Images, content: bytes
+    ) -> None:
+        for name in copy.manifest.files:
+            (copy.folder / name).write_bytes(content)
+        with pytest.raises(BundleError, match=re.escape(str(copy.folder))):
+            runtime.open(copy, threads=1).run(images[:1])
+
+    def test_a_cut_model_file_is_named(self, runtime: Runtime, copy: Bundle, images: Images) -> None:
+        for name in copy.manifest.files:
+            path = copy.folder / name
+            before = path.read_bytes()
+            path.write_bytes(before[: len(before) // 2])
+            with pytest.raises(BundleError, match=re.escape(str(copy.folder))):
+                runtime.open(copy, threads=1).run(images[:1])
+            path.write_bytes(before)
+
+    def test_a_missing_model_file_is_named(self, runtime: Runtime, copy: Bundle) -> None:
+        for name in copy.manifest.files:
+            (copy.folder / name).unlink()
+        with pytest.raises(BundleError, match=re.escape(str(copy.folder))):
+            runtime.open(copy, threads=1)
+
+    @pytest.mark.parametrize("place", ["fill", "replace"])
+    def test_a_full_disk_leaves_nothing(
+        self, runtime: Runtime, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    ) -> None:
+        def full(*given: object, **named: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(*((np, "savez_compressed") if place == "fill" else (os, "replace")), full)
+        with pytest.raises(StorageError, match=r"bundle.*: the disk is full"):
+            runtime.export(checkpoint, tmp_path / "bundle")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_missing_package_names_the_extra(
+        self, runtime: Runtime, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def missing(name: str) -> ModuleType:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        monkeypatch.setattr(base, "import_module", missing)
+        with pytest.raises(MissingExtraError, match=rf"{self.package}.*pip install 'fit50\[{self.extra}\]'"):
+            runtime.open(bundle, threads=1)
+
+    def test_exporting_without_the_package_names_the_training_extra(
+        self, runtime: Runtime, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def missing(name: str) -> ModuleType:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        monkeypatch.setattr(base, "import_module", missing)
+        with pytest.raises(MissingExtraError, match=rf"{self.package}.*pip install 'fit50\[train\]'"):
+            runtime.export(checkpoint, tmp_path / "bundle")
+
+    def test_the_peak_memory_is_that_of_a_fresh_process(self, bundle: Bundle) -> None:
+        ballast = np.ones(1500 * MEGABYTE, np.uint8)
+        assert 20 < peak_memory(bundle, threads=1) < ballast.nbytes / MEGABYTE
+
+    def test_a_process_that_cannot_run_the_file_is_reported(self, copy: Bundle) -> None:
+        for name in copy.manifest.files:
+            (copy.folder / name).write_bytes(b"")
+        with pytest.raises(BundleError, match="a fresh process could not run it"):
+            peak_memory(copy, threads=1)
+
+    def test_measures_every_bundle(self, bundle: Bundle, copy: Bundle) -> None:
+        scores = measure({"one": bundle, "two": copy}, 1, rounds=3, calls=4, batch=2, memory=False)
+        assert list(scores) == ["one", "two"]
+        for score in scores.values():
+            assert score.latency is not None
+            assert score.throughput is not None
+            assert score.latency.n == 12
+            assert 0 < score.latency.low <= score.latency.median <= score.latency.high
+            assert score.latency.p95 >= score.latency.median
+            assert (score.throughput.n, score.throughput.batch) == (3, 2)
+            assert 0 < score.throughput.low <= score.throughput.median <= score.throughput.high
+            assert score.size == bundle.size
+            assert score.memory is None
+            assert score.accuracy is None
+
+
+class Int8Contract(RuntimeContract):
+    """For a runtime that makes int8 files."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def small(
+        cls,
+        runtime: Runtime,
+        checkpoint: Checkpoint,
+        calibration: Calibration,
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> Bundle:
+        """An int8 bundle, to be read only."""
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            folder = tmp_path_factory.mktemp("int8") / "bundle"
+            bundle = runtime.export(replace(checkpoint, numerics=INT8), folder, calibration)
+        assert printed.getvalue() == "", "the command line prints JSON there"
+        return bundle
+
+    def test_int8_is_smaller(self, bundle: Bundle, small: Bundle) -> None:
+        assert small.manifest.precision == "int8"
+        assert small.size < 0.6 * bundle.size
+
+    def test_int8_answers_nearly_as_float(
+        self, runtime: Runtime, checkpoint: Checkpoint, small: Bundle, images: Images
+    ) -> None:
+        difference = np.abs(runtime.open(small, threads=1).run(images) - truth(checkpoint, images))
+        assert 0 < difference.max() < 0.15
+
+    def test_int8_verifies(self, small: Bundle) -> None:
+        assert verify(small, threads=1).same_answers == 4
+
+    def test_int8_without_calibration_is_refused(
+        self, runtime: Runtime, checkpoint: Checkpoint, tmp_path: Path
+    ) -> None:
+        with pytest.raises(RuntimeRefusal, match="int8 needs calibration images, found none"):
+            runtime.export(replace(checkpoint, numerics=INT8), tmp_path / "bundle")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_int8_that_loses_too_much_is_refused(
+        self,
+        runtime: Runtime,
+        checkpoint: Checkpoint,
+        calibration: Calibration,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        falling = iter((90.0, 80.0, 70.0))
+        monkeypatch.setattr(Calibration, "accuracy", lambda *given: next(falling))
+        with pytest.raises(RuntimeRefusal, match=r"int8 loses \d0\.0 points .*more than the 5 allowed"):
+            runtime.export(
+                replace(checkpoint, numerics=INT8), tmp_path / "bundle", replace(calibration, max_drop=5)
+            )
+        assert list(tmp_path.iterdir()) == []
+
+    def test_int8_that_loses_just_what_is_allowed_is_made(
+        self,
+        runtime: Runtime,
+        checkpoint: Checkpoint,
+        calibration: Calibration,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        falling = iter((90.0, 85.0))
+        monkeypatch.setattr(Calibration, "accuracy", lambda *given: next(falling))
+        bundle = runtime.export(
+            replace(checkpoint, numerics=INT8), tmp_path / "bundle", replace(calibration, max_drop=5)
+        )
+        assert bundle.manifest.precision == "int8"
+        shutil.rmtree(bundle.folder)

@@ -1,0 +1,112 @@
+"""OpenVINO."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nncf
+import openvino as ov
+import pytest
+from tests.contracts.runtime import INT8, Int8Contract
+
+from fit50.runtimes.base import Bundle, Calibration, Images
+from fit50.runtimes.measure import peak_memory
+from fit50.runtimes.openvino import OpenVino, OpenVinoSession
+from fit50.spec.errors import StorageError
+from fit50.weights.checkpoint import Checkpoint
+
+
+class Enough(Exception):
+    """Ends an export once the test has seen what it wants."""
+
+
+class TestOpenVino(Int8Contract):
+    package, extra = "openvino", "openvino"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def runtime(cls) -> OpenVino:
+        return OpenVino()
+
+    def test_the_file_needs_no_torch(self, bundle: Bundle) -> None:
+        assert peak_memory(bundle, threads=1) < 400
+
+    def test_computes_in_float32_in_the_threads_asked_for(self, bundle: Bundle, images: Images) -> None:
+        compiled = []
+
+        class Core(ov.Core):
+            def compile_model(self, *given: Any, **named: Any) -> Any:
+                compiled.append(super().compile_model(*given, **named))
+                return compiled[-1]
+
+        core = Core()
+        session = OpenVinoSession(core, core.read_model(bundle.file(".xml")), 2)
+        for count in (1, 3, 1):
+            session.run(images[:count])
+        assert len(compiled) == 2, "one for each batch size"
+        for model in compiled:
+            assert model.get_property("INFERENCE_PRECISION_HINT") == ov.Type.f32
+            assert model.get_property("INFERENCE_NUM_THREADS") == 2
+            assert model.get_property("NUM_STREAMS") == 1
+            assert model.input(0).partial_shape.is_static
+
+    def test_a_write_that_openvino_fails_leaves_nothing(
+        self, runtime: OpenVino, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(model: object, path: Path, **named: object) -> None:
+            path.write_bytes(b"half")
+            raise RuntimeError("basic_ios::clear: iostream error")
+
+        monkeypatch.setattr(ov, "save_model", full)
+        with pytest.raises(StorageError, match="bundle: OpenVINO cannot write the model .* the disk is full"):
+            runtime.export(checkpoint, tmp_path / "bundle")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("sums_exactly", "fix"), [(True, nncf.OverflowFix.DISABLE), (False, nncf.OverflowFix.ENABLE)]
+    )
+    def test_weights_have_7_bits_where_products_saturate(
+        self,
+        runtime: OpenVino,
+        checkpoint: Checkpoint,
+        calibration: Calibration,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        sums_exactly: bool,
+        fix: nncf.OverflowFix,
+    ) -> None:
+        seen = []
+
+        def quantize(*given: object, advanced_parameters: Any, **named: object) -> None:
+            seen.append(advanced_parameters.overflow_fix)
+            raise Enough
+
+        monkeypatch.setattr("fit50.runtimes.openvino.has_int8_dot_product", lambda: sums_exactly)
+        monkeypatch.setattr(nncf, "quantize", quantize)
+        with pytest.raises(Enough):
+            runtime.export(replace(checkpoint, numerics=INT8), tmp_path / "bundle", calibration)
+        assert seen == [fix]
+
+    def test_accuracy_control_saves_what_plain_int8_loses(
+        self,
+        runtime: OpenVino,
+        checkpoint: Checkpoint,
+        calibration: Calibration,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        found = iter((90.0, 10.0, 89.0))  # float, plain int8, with accuracy control
+        monkeypatch.setattr(Calibration, "accuracy", lambda *given: next(found))
+        given = []
+        controlled = nncf.quantize_with_accuracy_control
+        monkeypatch.setattr(
+            nncf,
+            "quantize_with_accuracy_control",
+            lambda *args, **named: given.append(named["max_drop"]) or controlled(*args, **named),
+        )
+        form = replace(checkpoint, numerics=INT8)
+        bundle = runtime.export(form, tmp_path / "bundle", replace(calibration, max_drop=2))
+        assert bundle.manifest.precision == "int8"
+        assert given == [pytest.approx(0.02)]
