@@ -24,7 +24,7 @@ from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle, sha256
 from fit50.runtimes.measure import measure
 from fit50.search.feasible import feasible
-from fit50.search.front import front
+from fit50.search.front import costs, front
 from fit50.search.objective import choose, excesses
 from fit50.search.space import grown, shrunk
 from fit50.spec.digest import digest, edit
@@ -255,7 +255,7 @@ def judge(
     measured = [c for c in candidates if c.verdict != "refused"]
     deployable = [c for c in measured if c.runtime != "torch"]
     floats = [c for c in deployable if c.precision == "float32"]
-    best_float = max(floats, key=lambda c: float(answers[c.name].mean()))
+    best_float = min(floats, key=lambda c: (-float(answers[c.name].mean()), costs(c)))
     points = 100 * float(answers[best_float.name].mean())
     chosen = choose(deployable, budget, points)
     offered = {c.name for c in front(deployable)}

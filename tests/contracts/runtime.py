@@ -55,10 +55,15 @@ def rewrite_golden(bundle: Bundle, change: Callable[[Probabilities], Probabiliti
 
 
 class RuntimeContract(ABC):
-    """Inherit, and give ``runtime``; ``package`` is what it needs, ``extra`` what brings it to a device."""
+    """Inherit, and give ``runtime``.
+
+    ``package`` is what it needs, ``extra`` what brings that to a device, ``memory`` the megabytes that a process which
+    runs a tiny file stays below.
+    """
 
     package: str
     extra: str
+    memory: int
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -190,7 +195,7 @@ class RuntimeContract(ABC):
         with pytest.raises(BundleError, match="differ from the golden ones"):
             verify(copy, threads=1)
 
-    @pytest.mark.parametrize("content", [None, b"", b"no archive"])
+    @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut"])
     def test_verify_needs_golden_answers(self, copy: Bundle, content: bytes | None) -> None:
         (copy.folder / "golden.npz").unlink()
         if content is not None:
@@ -255,14 +260,8 @@ class RuntimeContract(ABC):
             runtime.export(checkpoint, tmp_path / "bundle")
 
     def test_the_peak_memory_is_that_of_a_fresh_process(self, bundle: Bundle) -> None:
-        ballast = np.ones(1500 * MEGABYTE, np.uint8)
+        ballast = np.ones(self.memory * MEGABYTE, np.uint8)
         assert 20 < peak_memory(bundle, threads=1) < ballast.nbytes / MEGABYTE
-
-    def test_a_process_that_cannot_run_the_file_is_reported(self, copy: Bundle) -> None:
-        for name in copy.manifest.files:
-            (copy.folder / name).write_bytes(b"")
-        with pytest.raises(BundleError, match="a fresh process could not run it"):
-            peak_memory(copy, threads=1)
 
     def test_measures_every_bundle(self, bundle: Bundle, copy: Bundle) -> None:
         scores = measure({"one": bundle, "two": copy}, 1, rounds=3, calls=4, batch=2, memory=False)

@@ -30,7 +30,7 @@ def place(mark):
 
 
 def with_budget(outcome, **limits):
-    return outcome.model_copy(update={"request": outcome.request.model_copy(update={"budget": Budget(**limits)})})
+    return outcome.model_copy(update={"request": outcome.request.model_copy(update={"budget": Budget(**{"max_drop": None, **limits})})})
 
 
 def test_every_measured_candidate_has_a_mark_and_no_other(demo):
@@ -136,7 +136,7 @@ def test_the_chosen_the_baseline_and_the_reference_are_named(demo):
     assert labels == [
         "chosen|resnet50-se/openvino/int8",
         "reference|resnet50/torch",
-        "baseline|resnet50-se/openvino/float32",
+        "best float|resnet50-se/openvino/float32",
     ]
 
 
@@ -150,7 +150,7 @@ def test_a_title_holds_the_figures(demo):
 def test_one_candidate_is_enough(candidate, outcome, size):
     root = parse(front_svg(outcome(candidate("only", size=size, verdict="chosen"))))
     assert list(marks(root)) == ["only"]
-    assert [part.text for part in of_class(root, "label")[0]] == ["chosen, baseline", "only"]
+    assert [part.text for part in of_class(root, "label")[0]] == ["chosen, best float", "only"]
 
 
 def test_equal_candidates_share_their_place(candidate, outcome):

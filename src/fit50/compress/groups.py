@@ -55,10 +55,15 @@ def groups(network: Network) -> tuple[Group, ...]:
             if block.shortcut != "identity":
                 found.append(_grown(stream, (Slot(f"{name}.downsample.0.weight", 1),)))
                 shortcut = _produced(f"{name}.downsample.0", f"{name}.downsample.1")
-                stream = Group(stage.name, block.out, shortcut, (f"{name}.downsample.1",))
+                stream = Group(_stream(stage, index), block.out, shortcut, (f"{name}.downsample.1",))
             found += _inner(name, block)
             stream = _joined(stream, name, block)
     return (*found, _grown(stream, (Slot("fc.weight", 1),)))
+
+
+def _stream(stage: Stage, index: int) -> str:
+    """The name of the stream that a stage's block with this index starts."""
+    return f"{stage.name}.{index}.out" if index else stage.name
 
 
 def _grown(group: Group, slots: tuple[Slot, ...], norms: tuple[str, ...] = ()) -> Group:
@@ -91,8 +96,8 @@ def _joined(stream: Group, name: str, block: Block) -> Group:
 def narrowed(network: Network, widths: dict[str, int]) -> Network:
     """The network with the groups' new widths; groups that are not named keep theirs."""
 
-    def block(name: str, stage: str, value: Block) -> Block:
-        out = widths.get(stage, value.out)
+    def block(name: str, stream: str, value: Block) -> Block:
+        out = widths.get(stream, value.out)
         attention = value.attention
         if attention is not None and attention.kind == "se":
             attention = attention.model_copy(update={"width": attention.squeezed(value.out)})
@@ -102,13 +107,12 @@ def narrowed(network: Network, widths: dict[str, int]) -> Network:
             inner = tuple(widths.get(f"{name}.inner{i}", width) for i, width in enumerate(value.inner))
         return value.model_copy(update={"inner": inner, "out": out, "attention": attention})
 
-    def narrowed_stage(stage: Stage, stream: str) -> Stage:
-        blocks = tuple(block(f"{stage.name}.{i}", stream, value) for i, value in enumerate(stage.blocks))
-        return stage.model_copy(update={"blocks": blocks})
-
     stem = network.stem.model_copy(update={"out": widths.get("stem", network.stem.out)})
     stages, stream = [], "stem"
     for stage in network.stages:
-        stream = stage.name if stage.blocks[0].shortcut != "identity" else stream
-        stages.append(narrowed_stage(stage, stream))
+        blocks = []
+        for index, value in enumerate(stage.blocks):
+            stream = _stream(stage, index) if value.shortcut != "identity" else stream
+            blocks.append(block(f"{stage.name}.{index}", stream, value))
+        stages.append(stage.model_copy(update={"blocks": tuple(blocks)}))
     return network.model_copy(update={"stem": stem, "stages": tuple(stages)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -53,15 +54,16 @@ def selected(tensors: Mapping[str, Tensor], found: tuple[Group, ...], kept: Mapp
 
 
 def widths_within(network: Network, step: Prune, found: tuple[Group, ...], scores: dict[str, Tensor]) -> dict[str, int]:
-    """The widest widths whose network costs at most ``step.keep`` of the old one, by bisection on one threshold."""
-    everything = torch.cat([scores[group.name] for group in found]).sort().values
+    """The widest widths whose network costs at most ``step.keep`` of the old one, by bisection on one ranking."""
+    order = torch.cat([scores[group.name] for group in found]).argsort(stable=True)
+    ranks = torch.split(order.argsort(), [group.width for group in found])  # ties fall in the groups' order
     goal = step.keep * cost(network).gmacs
 
     def at(removed: int) -> dict[str, int]:
-        threshold = everything[removed - 1] if removed else everything[0] - 1
-        return {group.name: _rounded(int((scores[group.name] > threshold).sum()), group.width, step) for group in found}
+        left = [int((rank >= removed).sum()) for rank in ranks]
+        return {g.name: _rounded(count, g.width, step) for g, count in zip(found, left, strict=True)}
 
-    low, high = 0, len(everything)
+    low, high = 0, len(order)
     if cost(narrowed(network, at(high))).gmacs > goal:
         least = cost(narrowed(network, at(high))).gmacs / cost(network).gmacs
         raise SpecError(
@@ -80,7 +82,7 @@ def widths_within(network: Network, step: Prune, found: tuple[Group, ...], score
 
 def _rounded(count: int, width: int, step: Prune) -> int:
     """The nearest allowed width to a count of channels."""
-    least = max(step.multiple, -(-int(width * step.floor) // step.multiple) * step.multiple)
+    least = max(1, math.ceil(round(width * step.floor / step.multiple, 6))) * step.multiple
     nearest = int(count / step.multiple + 0.5) * step.multiple
     return min(width, max(least, nearest))
 

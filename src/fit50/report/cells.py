@@ -85,7 +85,7 @@ COLUMNS = (
     Column("Runtime", lambda each: words(each.runtime)),
     Column("Precision", lambda each: words(each.precision)),
     Column("Accuracy (%)", lambda each: accuracy(each.score.accuracy), numeric=True),
-    Column("Against the baseline (points)", lambda each: difference(each.against_baseline), numeric=True),
+    Column("Against the best float (points)", lambda each: difference(each.against_baseline), numeric=True),
     Column("Latency (ms)", lambda each: milliseconds(each.score.latency), numeric=True),
     Column("Throughput (images/s)", lambda each: throughput(each.score.throughput), numeric=True),
     Column("Size (MB)", lambda each: figure(each.score.size, ".1f"), numeric=True),

@@ -110,7 +110,7 @@ def summary(candidate: Candidate) -> list[tuple[str, str]]:
     score = candidate.score
     lines = {
         "accuracy": score.accuracy,
-        "against the baseline": candidate.against_baseline,
+        "against the best float file": candidate.against_baseline,
         "latency": score.latency,
         "size": score.size and f"{score.size:.1f} MB",
         "memory": score.memory and f"{score.memory:.0f} MB",

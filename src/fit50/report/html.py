@@ -62,7 +62,7 @@ def _tiles(outcome: Outcome, winner: Candidate) -> Iterator[str]:
         notes += [f"{faster:.1f} times as fast as {slow.name}"] if faster and slow and slow != winner else []
         yield _tile("Latency", f"{score.latency.median:.2f} ms", *notes)
     if score.accuracy:
-        notes = [f"{winner.against_baseline} against the baseline"] if winner.against_baseline else []
+        notes = [f"{winner.against_baseline} against the best float file"] if winner.against_baseline else []
         yield _tile("Validation accuracy", f"{score.accuracy.percent:.1f} %", _interval(score.accuracy), *notes)
     if outcome.test:
         yield _tile("Test accuracy", f"{outcome.test.percent:.1f} %", _interval(outcome.test), "read once, at the end")

@@ -63,6 +63,6 @@ def plot(outcome: Outcome, cost: Cost, shown: tuple[Point, ...]) -> Plot:
 
 
 def _named(outcome: Outcome, shown: Sequence[Point]) -> list[tuple[str, Point]]:
-    roles = {"chosen": chosen(outcome), "baseline": baseline(outcome), "reference": reference(outcome)}
+    roles = {"chosen": chosen(outcome), "best float": baseline(outcome), "reference": reference(outcome)}
     names = [(", ".join(role for role, one in roles.items() if one == point.candidate), point) for point in shown]
     return sorted(((role, point) for role, point in names if role), key=lambda name: name[0] != "chosen")

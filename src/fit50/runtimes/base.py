@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,9 +83,9 @@ class Bundle:
         """A few images (N, H, W, C) and the probabilities (N, classes) that this file gave them where it was made."""
         path = self.folder / "golden.npz"
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 return data["images"], data["probabilities"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise BundleError(f"{path}: expected golden images and probabilities, found: {error}") from None
 
     def copy(self, folder: Path) -> Bundle:

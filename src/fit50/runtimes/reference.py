@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fit50.runtimes.base import Bundle, Calibration, Images, Probabilities, RuntimeName, Session, optional
-from fit50.spec.errors import RuntimeRefusal
+from fit50.spec.errors import BundleError, CheckpointError, RuntimeRefusal
 from fit50.spec.network import Network
 from fit50.spec.request import Device
 
@@ -60,4 +60,7 @@ class TorchReference:
         torch = optional("torch", needed_for="running a torch bundle", extra="train")
         from fit50.weights.checkpoint import Checkpoint
 
-        return TorchSession(torch, Checkpoint.load(bundle.file(".safetensors")), threads)
+        try:
+            return TorchSession(torch, Checkpoint.load(bundle.file(".safetensors")), threads)
+        except CheckpointError as error:
+            raise BundleError(f"{bundle.folder}: torch cannot read the model: {error}") from None

@@ -42,7 +42,7 @@ def verify(bundle: Bundle, threads: int) -> Verification:
     if answers.shape != golden.shape:
         raise BundleError(f"{bundle.folder}: expected probabilities {golden.shape}, found {answers.shape}")
     largest = float(np.abs(answers - golden).max())
-    if largest > bundle.manifest.tolerance:
+    if not largest <= bundle.manifest.tolerance:  # so that NaN differs too
         raise BundleError(
             f"{bundle.folder}: this machine's probabilities differ from the golden ones by {largest:.2g}, more than "
             f"{bundle.manifest.tolerance:.2g}; export and evaluate on this machine"

@@ -35,10 +35,12 @@ def feasible(network: Network, request: Request, threads: int, monitor: Monitor)
     Each fraction is exported in each runtime, in float32 and then in int8, until one form is within the budget; a
     smaller fraction of one that passed in float32 passes too.
 
-    Raises BudgetError, with the nearest budget that can be met, where none passes.
+    Raises SpecError where pruning cannot reach a fraction, and BudgetError, with the nearest budget that can be met,
+    where none passes.
     """
     keeps = (1.0, *sorted(request.effort.keeps, reverse=True))
     budget = request.budget
+    _untrained(network, min(keeps))  # refuses what pruning cannot reach
     if budget.latency is None and budget.size is None and budget.memory is None:
         return keeps
     passed: list[float] = []

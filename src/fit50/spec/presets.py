@@ -207,7 +207,7 @@ def network(name: str, *, classes: int | None = None, size: int | None = None) -
         update["head"] = made.head.model_copy(update={"classes": classes})
     if size is not None:
         update["inputs"] = tuple(i.model_copy(update={"height": size, "width": size}) for i in made.inputs)
-    return made.model_copy(update=update)
+    return Network.parse(made.model_copy(update=update).model_dump(), f"network {name!r}")
 
 
 def _effort(train: int, grow: int, recover: int, keeps: tuple[float, ...]) -> Effort:

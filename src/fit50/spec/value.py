@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -45,10 +46,11 @@ class Value(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads a YAML or JSON file (JSON is YAML). Raises SpecError."""
+        """Reads a ``.json`` file as JSON and any other as YAML. Raises SpecError."""
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            text = path.read_text(encoding="utf-8")
+            data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise SpecError(f"{path}: expected a readable YAML or JSON file, found: {error}") from None
         return cls.parse(data, str(path))
 

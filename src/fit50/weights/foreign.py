@@ -11,6 +11,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch import Tensor
 from fit50.nn.compose import check, compose
 from fit50.spec.errors import CheckpointError
 from fit50.spec.network import SE, Block, Bottleneck, Classifier, Network, Stage, Stem
+from fit50.spec.value import describe
 from fit50.weights.checkpoint import Checkpoint, compose_shapes
 
 _BLOCK = re.compile(r"(layer\d+)\.(\d+)\.")
@@ -62,14 +64,20 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     except UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: refused, for it holds more than tensors and could run code: {reason}") from None
-    except (OSError, RuntimeError, EOFError, KeyError, SafetensorError) as error:
+    except Exception as error:  # a damaged file can make the unpickler raise anything
         raise CheckpointError(f"{path}: expected a state dict of tensors, found: {error}") from None
     for wrapper in ("state_dict", "model", "model_state_dict"):
         if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
             data = data[wrapper]
-    if not isinstance(data, dict) or not data or not all(isinstance(t, Tensor) for t in data.values()):
+    if not isinstance(data, dict) or not data or not all(map(_is_entry, data.items())):
         raise CheckpointError(f"{path}: expected a state dict, names to tensors, found {type(data).__name__}")
-    return {key.removeprefix("module."): tensor for key, tensor in data.items()}
+    tensors = {key.removeprefix("module."): t.float() if t.is_floating_point() else t for key, t in data.items()}
+    means = [key.removesuffix("running_mean") for key in tensors if key.endswith(".running_mean")]
+    return {f"{norm}num_batches_tracked": torch.tensor(0) for norm in means} | tensors  # files of 2017 lack them
+
+
+def _is_entry(entry: tuple[object, object]) -> bool:
+    return isinstance(entry[0], str) and isinstance(entry[1], Tensor)
 
 
 def infer(tensors: Mapping[str, Tensor], source: str) -> Network:
@@ -77,12 +85,21 @@ def infer(tensors: Mapping[str, Tensor], source: str) -> Network:
 
     Strides are torchvision's (v1.5), which no shape tells. Raises CheckpointError.
     """
+    try:
+        network = _inferred(tensors, source)
+    except ValidationError as error:
+        raise CheckpointError(describe(error, source)) from None
+    check(tensors, compose_shapes(network), source)
+    return network
 
+
+def _inferred(tensors: Mapping[str, Tensor], source: str) -> Network:
     def width(key: str) -> int:
-        if key not in tensors:
+        dimensions = 1 if key.endswith("bias") else 4
+        if key not in tensors or tensors[key].ndim != dimensions or not tensors[key].numel():
             raise CheckpointError(
-                f"{source}: expected torchvision's ResNet layout, which has {key}; found keys such as "
-                f"{', '.join(list(tensors)[:3])}"
+                f"{source}: expected torchvision's ResNet layout, which has {key} of {dimensions} dimensions; "
+                f"found keys such as {', '.join(list(tensors)[:3])}"
             )
         return tensors[key].shape[0]
 
@@ -104,15 +121,12 @@ def infer(tensors: Mapping[str, Tensor], source: str) -> Network:
         stages.setdefault(stage, []).append(value)
     if not stages:
         width("layer1.0.conv1.weight")
-    network = Network(
-        stem=Stem(
-            kind="7x7" if tensors["conv1.weight"].shape[-1] == 7 else "low-resolution", out=width("conv1.weight")
-        ),
+    stem = width("conv1.weight")
+    return Network(
+        stem=Stem(kind="7x7" if tensors["conv1.weight"].shape[-1] == 7 else "low-resolution", out=stem),
         stages=tuple(Stage(name=name, blocks=tuple(blocks)) for name, blocks in stages.items()),
         head=Classifier(classes=width("fc.bias")),
     )
-    check(tensors, compose_shapes(network), source)
-    return network
 
 
 def fit_classes(checkpoint: Checkpoint, classes: tuple[str, ...], seed: int) -> Checkpoint:
