@@ -33,12 +33,12 @@ from fit50.spec.files import write_text
 from fit50.spec.machine import environment, physical_cores
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Input, Network
-from fit50.spec.outcome import Candidate, Outcome, Trial
+from fit50.spec.outcome import Candidate, Difference, Outcome, Trial
 from fit50.spec.presets import network as preset
 from fit50.spec.recipe import Load, Quantize, Recipe
 from fit50.spec.request import Request
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.foreign import load_weights
+from fit50.weights.foreign import knows_classes, load_weights
 
 Correct = NDArray[np.bool_]
 
@@ -146,13 +146,12 @@ def fitting_size(sizes: tuple[int, int]) -> int:
 
 def grow(job: Job, start: Network) -> tuple[Recipe, Recipe, tuple[Trial, ...]]:
     """Trains the baseline, then each grown candidate and the control; gives the baseline and the best by validation."""
-    effort, weights = job.request.effort, job.request.start
-    loaded = Load(network=start, weights=weights, sha256=sha256(Path(weights)) if weights else None)
-    baseline = Recipe(steps=(loaded,), seed=job.request.seed).then(effort.train)
+    effort = job.request.effort
+    baseline = start_recipe(job, start)
     recipes = {"baseline": baseline, **grown(baseline, start, effort)}
     hits: dict[str, Correct] = {}
     for index, (name, recipe) in enumerate(recipes.items()):
-        job.monitor.say(f"[{index + 1}/{len(recipes)}] train {name}")
+        job.monitor.say(f"[{index + 1}/{len(recipes)}] {name}")
         hits[name] = module_answers(job.realise(recipe), job.dataset.split("val"))
         job.monitor.say(f"      validation accuracy {accuracy(hits[name])}")
     best = max(recipes, key=lambda name: float(hits[name].mean()))
@@ -174,11 +173,26 @@ def grow(job: Job, start: Network) -> tuple[Recipe, Recipe, tuple[Trial, ...]]:
     return baseline, recipes[best], tuple(trials)
 
 
-def _trial_reason(kept: bool, compared: object, against: str) -> str:
+def start_recipe(job: Job, start: Network) -> Recipe:
+    """The baseline's recipe: from scratch; or given weights as they are; or, for other classes, fine-tuned.
+
+    Fine-tuning takes the epochs of the training from scratch, and the lower rate of the grown candidates.
+    """
+    effort, weights = job.request.effort, job.request.start
+    loaded = Load(network=start, weights=weights, sha256=sha256(Path(weights)) if weights else None)
+    recipe = Recipe(steps=(loaded,), seed=job.request.seed)
+    if weights is None:
+        return recipe.then(effort.train)
+    if knows_classes(job.realise(recipe)):
+        return recipe
+    return recipe.then(effort.grow.model_copy(update={"epochs": effort.train.epochs}))
+
+
+def _trial_reason(kept: bool, compared: Difference | None, against: str) -> str:
     outcome = (
         "the most accurate on validation, so it is pruned" if kept else "less accurate on validation than the best"
     )
-    if compared is None or getattr(compared, "significant", False):
+    if compared is None or compared.significant:
         return outcome
     return f"{outcome}; its difference to the {against} is within chance"
 

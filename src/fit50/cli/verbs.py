@@ -40,6 +40,7 @@ app = App(
     help="Fits a ResNet-50 to your images and your device: a budget in, a measured and deployable file out.",
     help_format="plaintext",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # main says how to go on
 )
 
 
@@ -199,12 +200,12 @@ def train(
         data=data,
         network=network,
         start=str(start) if start else None,
-        image_size=image_size,
         edits=tuple(Edit(path=path, value=scalar(value)) for path, _, value in changes),
         effort=EFFORTS["quick"],
     )
+    request = edit(edit(request, "image_size", image_size), "seed", seed)
     loaded = Load(network=start_network(request), weights=request.start, sha256=_digest(start) if start else None)
-    _make(Recipe(steps=(loaded, step), seed=seed), data, output, out, dry_run, as_json)
+    _make(Recipe(steps=(loaded, step), seed=request.seed), data, output, out, dry_run, as_json)
 
 
 @app.command
@@ -232,14 +233,15 @@ def prune(
     for text in set_:
         if not text.startswith(("prune.", "train.")):
             raise SpecError(f"--set {text}: expected a field of prune or train, such as prune.importance=bn")
-    steps: list[Prune | Train] = [_edited(Prune(keep=keep), known["prune"])]
+    steps: list[Prune | Train] = [_edited(Prune.parse({"keep": keep}, "prune"), known["prune"])]
     if recover:
-        trained = EFFORTS["quick"].recover.model_copy(update={"epochs": recover, "teacher": Teacher(after=1)})
-        steps.append(_edited(trained, known["train"]))
+        trained = EFFORTS["quick"].recover.model_copy(update={"teacher": Teacher(after=1)})
+        steps.append(_edited(edit(trained, "epochs", recover), known["train"]))
     loaded = Load(weights=str(model), sha256=_digest(model))
     from fit50.weights.foreign import load_weights
 
-    recipe = Recipe(steps=(loaded, *steps), seed=_seed(seed, load_weights(model).provenance))
+    drawn = _seed(seed, load_weights(model).provenance)
+    recipe = Recipe.parse({"steps": (loaded, *steps), "seed": drawn}, "prune")
     _make(recipe, data, output, out, dry_run, as_json)
 
 
@@ -251,13 +253,14 @@ def _make(recipe: Recipe, data: str, output: Path, out: Path, dry_run: bool, as_
     from fit50.evaluate.intervals import accuracy
     from fit50.nn.cost import cost
     from fit50.optimize import module_answers
-    from fit50.pipeline.realise import load, realise
+    from fit50.pipeline.realise import realise
     from fit50.pipeline.store import Store
+    from fit50.weights.foreign import load_weights
 
     screen = Screen()
     first = recipe.steps[0]
     assert isinstance(first, Load)
-    network = first.network or load(first, (), recipe.seed).network
+    network = first.network or load_weights(Path(str(first.weights))).network
     dataset = _dataset(data, network, out, recipe.seed, screen)
     screen.say(dataset.audit.summary())
     checkpoint = realise(recipe, dataset, Store(out / "steps"), screen)
@@ -287,7 +290,7 @@ def quantize(
 
     Example: fit50 quantize model.safetensors photos/ --runtime openvino --max-drop 0.5 --output int8/
     """
-    step = Quantize(samples=samples, max_drop=max_drop)
+    step = Quantize.parse({"samples": samples, "max_drop": max_drop}, "quantize")
     if dry_run:
         _emit(step.canonical(), f"would quantise {model} for {runtime} into {output}:\n{step.yaml()}", as_json)
         return
@@ -438,7 +441,7 @@ def predict(
         best = [(opened.manifest.classes[i], float(scores[i])) for i in scores.argsort()[::-1][: max(top, 1)]]
         facts.append({"image": str(path), "classes": [{"name": name, "probability": p} for name, p in best]})
         lines.append(f"{path}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in best))
-    _emit(facts, "\n".join(lines), as_json)
+    _emit({"images": facts}, "\n".join(lines), as_json)
 
 
 @app.command
@@ -481,7 +484,7 @@ def zoo(*, as_json: Json = False) -> None:
             row |= {"not_built": str(error)}
             lines.append(f"{name:<22}{'not built yet':>20}{top1:>7}  {error}")
         facts.append(row)
-    _emit(facts, "\n".join(lines), as_json)
+    _emit({"networks": facts}, "\n".join(lines), as_json)
 
 
 @app.command

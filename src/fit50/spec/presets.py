@@ -216,13 +216,13 @@ def _effort(train: int, grow: int, recover: int, keeps: tuple[float, ...]) -> Ef
     return Effort(
         train=Train(epochs=train, optimizer=AdamW(lr=2e-3), augment=light),
         grow=Train(epochs=grow, optimizer=AdamW(lr=3e-4), augment=light),
-        recover=Train(epochs=recover, optimizer=AdamW(lr=1e-3), augment=light),
+        recover=Train(epochs=recover, optimizer=AdamW(lr=2e-3), augment=light),
         keeps=keeps,
     )
 
 
 EFFORTS: dict[str, Effort] = {
-    "demo": _effort(10, 1, 10, (0.35, 0.15)),
+    "demo": _effort(10, 1, 24, (0.35, 0.15)),
     "quick": _effort(30, 5, 15, (0.5, 0.25)),
     "full": _effort(90, 30, 60, (0.7, 0.5, 0.35, 0.25)),
 }

@@ -93,7 +93,7 @@ class Teacher(Value):
     weights: str | None = None
     sha256: str | None = None
     temperature: PositiveFloat = 4.0
-    weight: float = Field(0.7, gt=0, le=1)
+    weight: float = Field(0.4, gt=0, le=1)
 
     @model_validator(mode="after")
     def _is_one_teacher(self) -> Teacher:

@@ -22,6 +22,7 @@ from fit50.spec.network import SE, Block, Bottleneck, Classifier, Network, Stage
 from fit50.spec.value import describe
 from fit50.weights.checkpoint import Checkpoint, compose_shapes
 
+_CLASSIFIER = "classifier"
 _BLOCK = re.compile(r"(layer\d+)\.(\d+)\.")
 
 
@@ -138,4 +139,9 @@ def fit_classes(checkpoint: Checkpoint, classes: tuple[str, ...], seed: int) -> 
     network = checkpoint.network.model_copy(update={"head": head})
     fresh = compose(network, seed=seed).state_dict()
     tensors = {key: fresh[key] if key.startswith("fc.") else tensor for key, tensor in checkpoint.tensors.items()}
-    return Checkpoint(network, tensors, classes, provenance={"classifier": "drawn anew"})
+    return Checkpoint(network, tensors, classes, provenance={_CLASSIFIER: "drawn anew"})
+
+
+def knows_classes(checkpoint: Checkpoint) -> bool:
+    """Whether the classifier came with the weights, rather than being drawn anew by ``fit_classes``."""
+    return _CLASSIFIER not in (checkpoint.provenance or {})
