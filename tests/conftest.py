@@ -51,7 +51,7 @@ def narrow() -> Narrow:
 
 @pytest.fixture(scope="session")
 def lived_in() -> LivedIn:
-    """Makes a checkpoint whose batch norms have statistics, weights and biases as a training leaves them: all unlike."""
+    """Makes a checkpoint whose batch norms have statistics, weights and biases as a training leaves them."""
 
     def make(network: Network, seed: int = 0, classes: tuple[str, ...] = ()) -> Checkpoint:
         generator = torch.Generator().manual_seed(seed + 1)

@@ -14,7 +14,7 @@ from fit50.compress.importance import importance
 from fit50.data.dataset import Dataset, Images
 from fit50.nn.cost import cost
 from fit50.nn.deployed import Normalize
-from fit50.spec.errors import SpecError
+from fit50.spec.errors import DataError, SpecError
 from fit50.spec.network import Network
 from fit50.spec.recipe import Prune
 from fit50.weights.checkpoint import Checkpoint
@@ -26,9 +26,11 @@ def prune(checkpoint: Checkpoint, step: Prune, dataset: Dataset, *, seed: int) -
     All groups are ranked together; each width is a multiple of ``step.multiple`` (or the old width, where that is
     smaller) and at least ``step.floor`` of the old one. The batch statistics are estimated anew from training images.
 
-    Raises SpecError where the multiple and the floor leave more than was asked for.
+    Raises SpecError where the multiple and the floor leave more than was asked for, DataError for a single image.
     """
     images = dataset.split("train").take(step.samples, seed)
+    if len(images) < 2:
+        raise DataError(f"prune: expected at least 2 training images (batch statistics need them), found {len(images)}")
     found = groups(checkpoint.network)
     scores = importance(step.importance, checkpoint, found, images)
     widths = widths_within(checkpoint.network, step, found, scores)

@@ -84,7 +84,9 @@ def compose(network: Network, tensors: Mapping[str, Tensor] | None = None, *, se
     if tensors is None:
         tensors = _initial(module, seed)
     check(tensors, module.state_dict(), "the given tensors")
-    module.load_state_dict({key: tensor.clone() for key, tensor in tensors.items()}, assign=True)
+    # One memory layout, wherever the tensors come from: another one would round otherwise.
+    copies = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in tensors.items()}
+    module.load_state_dict(copies, assign=True)
     return module.requires_grad_(True)
 
 

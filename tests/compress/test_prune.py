@@ -1,0 +1,215 @@
+"""Pruning gives a smaller network of the cost that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fit50.compress import prune
+from fit50.compress.groups import Group, groups, narrowed
+from fit50.compress.importance import importance
+from fit50.compress.prune import recalibrated, widths_within
+from fit50.data.dataset import Dataset
+from fit50.nn.cost import cost
+from fit50.nn.deployed import Normalize
+from fit50.spec.errors import DataError, SpecError
+from fit50.spec.network import SE, Network
+from fit50.spec.presets import network as preset
+from fit50.spec.recipe import Prune
+from fit50.weights.checkpoint import Checkpoint
+
+Narrow = Callable[..., Network]
+LivedIn = Callable[..., Checkpoint]
+CLASSES = ("a", "b", "c", "d")
+
+
+def ratio(after: Network, before: Network) -> float:
+    return cost(after).gmacs / cost(before).gmacs
+
+
+def random_scores(found: tuple[Group, ...]) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {group.name: torch.rand(group.width, generator=generator) for group in found}
+
+
+@pytest.mark.parametrize("kind", ["taylor", "bn"])
+@pytest.mark.parametrize("keep", [0.7, 0.3])
+def test_what_is_kept_is_close_below_what_was_asked_for(
+    kind: str, keep: float, narrow: Narrow, lived_in: LivedIn, digits: Dataset
+) -> None:
+    before = lived_in(narrow((2, 2), width=32, attention=SE(reduction=4)), classes=CLASSES)
+    step = Prune.parse({"keep": keep, "importance": kind, "multiple": 4, "floor": 0.05, "samples": 32})
+    after = prune(before, step, digits, seed=0)
+    assert keep - 0.03 < ratio(after.network, before.network) <= keep
+    assert after.classes == CLASSES
+    assert len({group.width for group in groups(after.network)}) > 1
+    gates = [block.attention.width for stage in after.network.stages for block in stage.blocks]
+    assert gates == [32] * 4, "the gates' inner channels stay"
+
+
+@pytest.mark.parametrize(
+    ("keep", "multiple", "floor"), [(0.75, 16, 0.1), (0.25, 16, 0.1), (0.1, 8, 0.1), (0.5, 1, 0.03)]
+)
+def test_widths_are_allowed_ones(keep: float, multiple: int, floor: float) -> None:
+    network = preset("resnet26", size=64)
+    found = groups(network)
+    step = Prune(keep=keep, multiple=multiple, floor=floor)
+    widths = widths_within(network, step, found, random_scores(found))
+    assert keep - 0.05 < ratio(narrowed(network, widths), network) <= keep
+    for group in found:
+        assert widths[group.name] % multiple == 0
+        assert floor * group.width <= widths[group.name] <= group.width
+
+
+@pytest.mark.parametrize(("floor", "least"), [(0.25, 3), (0.3, 3), (0.31, 4), (1 / 3, 4), (0.7, 7), (1.0, 10)])
+def test_the_floor_is_rounded_up(floor: float, least: int, narrow: Narrow) -> None:
+    """No more is asked of a group whose every channel is worthless; the others keep what they have."""
+    network = narrow((1,), width=10)
+    found = groups(network)
+    scores = {group.name: torch.full((group.width,), 1.0) for group in found}
+    scores["layer1.0.inner0"] = torch.zeros(10)
+    step = Prune(keep=0.95, multiple=1, floor=floor)
+    if floor == 1.0:
+        with pytest.raises(SpecError, match=r"1\.000 of the multiply-accumulates is the least"):
+            widths_within(network, step, found, scores)
+        return
+    step = Prune(keep=ratio(_with_inner(network, least), network) + 1e-9, multiple=1, floor=floor)
+    assert widths_within(network, step, found, scores) == {
+        **{group.name: group.width for group in found},
+        "layer1.0.inner0": least,
+    }
+
+
+def _with_inner(network: Network, width: int) -> Network:
+    return narrowed(network, {"layer1.0.inner0": width})
+
+
+def test_channels_of_equal_importance_do_not_go_all_at_once(narrow: Narrow) -> None:
+    """As in a network that was never trained, whose batch norms are all alike."""
+    network = narrow((1, 1), width=32)
+    found = groups(network)
+    scores = {group.name: torch.ones(group.width) for group in found}
+    widths = widths_within(network, Prune(keep=0.5, multiple=4, floor=0.05), found, scores)
+    assert 0.45 < ratio(narrowed(network, widths), network) <= 0.5
+
+
+def test_a_width_that_is_no_multiple_stays_or_shrinks(narrow: Narrow) -> None:
+    network = narrow((1,), width=20)
+    found = groups(network)
+    widths = widths_within(network, Prune(keep=0.95), found, random_scores(found))
+    assert all(widths[group.name] in (group.width, *range(16, group.width, 16)) for group in found)
+
+
+def test_what_cannot_be_reached_is_said_with_the_least(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
+    checkpoint = lived_in(narrow((1, 1), width=32))
+    message = r"keep=0\.1 cannot be reached.*is the least; raise keep or lower floor"
+    with pytest.raises(SpecError, match=message) as caught:
+        prune(checkpoint, Prune(keep=0.1, floor=0.5, samples=8), digits, seed=0)
+    least = float(str(caught.value).split("each group, ")[1].split()[0])
+    step = Prune(keep=least + 0.001, floor=0.5, samples=8)
+    assert ratio(prune(checkpoint, step, digits, seed=0).network, checkpoint.network) == pytest.approx(least, abs=1e-3)
+
+
+def test_a_pruned_checkpoint_is_an_ordinary_one(
+    narrow: Narrow, lived_in: LivedIn, digits: Dataset, tmp_path: Path
+) -> None:
+    before = lived_in(narrow((2, 1), width=32, attention=SE(reduction=4)), classes=CLASSES)
+    step = Prune(keep=0.5, multiple=8, samples=16)
+    after = prune(before, step, digits, seed=0)
+    after.save(tmp_path / "model.safetensors")
+    again = Checkpoint.load(tmp_path / "model.safetensors")
+    assert again.network == after.network
+    assert Network.parse(after.network.canonical()) == after.network
+    images = torch.rand(2, 3, 16, 16)
+    assert torch.equal(again.module()(images), after.module()(images))
+    assert again.provenance is not None
+    assert again.provenance["parameters"] == f"{cost(before.network).parameters} to {cost(after.network).parameters}"
+    twice = prune(again, step, digits, seed=1)
+    assert 0.2 < ratio(twice.network, before.network) <= 0.25
+
+
+def test_the_seed_decides_the_images(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
+    checkpoint, step = lived_in(narrow((1, 1), width=32)), Prune(keep=0.5, samples=16)
+    first, again, other = (prune(checkpoint, step, digits, seed=seed) for seed in (1, 1, 2))
+    assert first.network == again.network
+    assert all(torch.equal(first.tensors[key], again.tensors[key]) for key in first.tensors)
+    assert not torch.equal(first.tensors["bn1.running_mean"], other.tensors["bn1.running_mean"])
+
+
+@pytest.mark.parametrize("kind", ["taylor", "bn"])
+def test_a_channel_that_says_nothing_is_the_least_important(
+    kind: str, narrow: Narrow, lived_in: LivedIn, digits: Dataset
+) -> None:
+    checkpoint = lived_in(narrow((2, 1)))
+    found = groups(checkpoint.network)
+    tensors = {key: tensor.clone() for key, tensor in checkpoint.tensors.items()}
+    for position, group in enumerate(found):
+        for norm in group.norms:
+            tensors[f"{norm}.weight"][position] = tensors[f"{norm}.bias"][position] = 0.0
+    scores = importance(kind, checkpoint.with_(tensors=tensors), found, digits.split("train").take(32, 0))
+    assert list(scores) == [group.name for group in found]
+    for position, group in enumerate(found):
+        score = scores[group.name]
+        assert score.shape == (group.width,)
+        assert score[position] == 0
+        assert (score > 0).sum() > group.width / 2
+
+
+def test_taylor_is_the_loss_that_a_channel_saves(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
+    """Against the change of the loss when a channel is scaled down a little: (loss' / epsilon)^2."""
+    checkpoint = lived_in(narrow((1,)))
+    found = groups(checkpoint.network)
+    images = digits.split("train").take(24, 0)
+    scores = importance("taylor", checkpoint, found, images, batch=24)
+    group = next(group for group in found if group.name == "layer1.0.inner1")
+    pixels, labels = next(images.batches(24))
+    x = Normalize(checkpoint.network.inputs[0])(pixels).double()
+
+    def loss(channel: int, factor: float) -> float:
+        module = checkpoint.module().double()
+        norm = module.get_submodule(group.norms[0])
+        with torch.no_grad():
+            norm.weight[channel] *= factor
+            norm.bias[channel] *= factor
+            return nn.functional.cross_entropy(module(x), labels).item()
+
+    for channel in (0, 5, 11):
+        slope = (loss(channel, 1 + 1e-4) - loss(channel, 1 - 1e-4)) / 2e-4
+        assert scores[group.name][channel].item() == pytest.approx(slope**2, rel=0.02, abs=1e-9)
+
+
+def test_new_statistics_are_the_images_own(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
+    checkpoint = lived_in(narrow((1, 1), dropout=0.5))
+    images = digits.split("train").take(33, 0)  # two batches of 16, and one image that has no variance of its own
+    after = recalibrated(checkpoint, images, batch=16)
+    maps: list[Tensor] = []
+    module = checkpoint.module()
+    module.conv1.register_forward_hook(lambda *call: maps.append(call[2]))
+    for pixels, _ in images.batches(16):
+        module(Normalize(checkpoint.network.inputs[0])(pixels))
+    means = torch.stack([found.mean((0, 2, 3)) for found in maps[:2]]).mean(0)
+    variances = torch.stack([found.var((0, 2, 3)) for found in maps[:2]]).mean(0)
+    torch.testing.assert_close(after.tensors["bn1.running_mean"], means, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after.tensors["bn1.running_var"], variances, rtol=1e-4, atol=1e-5)
+    counts = {tensor.item() for key, tensor in after.tensors.items() if key.endswith("num_batches_tracked")}
+    assert counts == {2}
+    for key, tensor in checkpoint.tensors.items():
+        changed = key.rsplit(".", 1)[1] in ("running_mean", "running_var", "num_batches_tracked")
+        assert torch.equal(after.tensors[key], tensor) != changed, key
+
+
+def test_one_image_has_no_statistics(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
+    with pytest.raises(DataError, match="at least 2 training images"):
+        prune(lived_in(narrow((1, 1), width=32)), Prune(keep=0.5, samples=1), digits, seed=0)
+
+
+def test_the_old_checkpoint_is_unchanged(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
+    checkpoint = lived_in(narrow((1, 1), width=32))
+    before = {key: tensor.clone() for key, tensor in checkpoint.tensors.items()}
+    prune(replace(checkpoint), Prune(keep=0.5, samples=8), digits, seed=0)
+    assert all(torch.equal(checkpoint.tensors[key], tensor) for key, tensor in before.items())

@@ -1,0 +1,39 @@
+"""Eight bits as a property of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from fit50.compress.quantize import calibration, quantize
+from fit50.data.dataset import Dataset
+from fit50.spec.errors import NotBuiltError
+from fit50.spec.network import Network
+from fit50.spec.numerics import Int8
+from fit50.spec.recipe import Quantize
+from fit50.weights.checkpoint import Checkpoint
+
+Narrow = Callable[..., Network]
+LivedIn = Callable[..., Checkpoint]
+
+
+@pytest.mark.parametrize(("asked", "given"), [(20, 20), (10_000, 160)])
+def test_numerics_name_the_calibration(
+    asked: int, given: int, narrow: Narrow, lived_in: LivedIn, digits: Dataset
+) -> None:
+    before = lived_in(narrow((1,)))
+    after = quantize(before, Quantize(samples=asked, max_drop=0.5), digits)
+    assert after.numerics == Int8(dataset=digits.identity, samples=given, max_drop=0.5)
+    assert after.tensors is before.tensors
+    assert after.network == before.network
+    found = calibration(after, digits, seed=1)
+    assert found is not None
+    assert np.array_equal(found.images, digits.split("train").take(given, 1).images)
+    assert calibration(before, digits, seed=1) is None
+
+
+def test_training_through_the_rounding_is_not_built(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
+    with pytest.raises(NotBuiltError, match="method 'qat' is not built yet; use ptq"):
+        quantize(lived_in(narrow((1,))), Quantize(method="qat"), digits)

@@ -1,0 +1,35 @@
+"""What a model answers, image by image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fit50.data.dataset import Images
+from fit50.evaluate.metrics import correct
+
+N = 10
+
+
+@pytest.mark.parametrize("batch", [1, 3, 10, 100])
+def test_each_image_has_its_own_answer_in_the_splits_order(batch: int) -> None:
+    pixels = np.arange(N, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
+    images = Images(pixels, labels, tuple(Path(str(i)) for i in range(N)))
+    sizes = []
+
+    def answer(pixels: Tensor) -> Tensor:
+        """The image's number modulo 3, but for images 4 and 9."""
+        assert torch.is_inference_mode_enabled()
+        sizes.append(len(pixels))
+        number = pixels[:, 0, 0, 0].long()
+        return torch.nn.functional.one_hot((number + ((number == 4) | (number == 9))) % 3, 3) * 2.5
+
+    found = correct(answer, images, batch=batch)
+    assert found.dtype == np.bool_
+    assert np.flatnonzero(~found).tolist() == [4, 9]
+    assert max(sizes) == min(batch, N)

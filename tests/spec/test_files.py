@@ -1,0 +1,104 @@
+"""Files are whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from fit50.spec.errors import StorageError
+from fit50.spec.files import write_atomically, write_folder, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def failing(error: BaseException, path: Path) -> None:
+    path.write_text("half")
+    raise error
+
+
+def test_a_new_file_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "below" / "file.txt"
+    write_text(path, "old")
+    write_text(path, "née")
+    assert path.read_bytes() == "née".encode()
+    assert names(path.parent) == ["file.txt"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt(), OSError(errno.EIO, "no")])
+def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)):
+        write_atomically(path, lambda temporary: failing(error, temporary))
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file.txt"]
+
+
+def test_until_the_file_is_written_the_old_one_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    seen = []
+
+    def fill(temporary: Path) -> None:
+        temporary.write_text("new")
+        seen.append((temporary.parent, path.read_text()))
+
+    write_atomically(path, fill)
+    assert seen == [(tmp_path, "old")]
+    assert path.read_text() == "new"
+
+
+def test_what_is_renamed_was_forced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = []
+    monkeypatch.setattr(os, "fsync", lambda handle: events.append("sync"))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (events.append("rename"), replace(old, new)))
+    write_text(tmp_path / "file.txt", "new")
+    assert events == ["sync", "rename", "sync"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.EDQUOT, "the disk is full; free some space"),
+        (errno.EROFS, "cannot be written"),
+        (errno.EACCES, "cannot be written"),
+    ],
+)
+def test_a_disk_that_refuses_is_a_storage_error(tmp_path: Path, code: int, message: str) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(StorageError, match=message) as caught:
+        write_atomically(path, lambda temporary: failing(OSError(code, os.strerror(code)), temporary))
+    assert str(path) in str(caught.value)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file.txt"]
+
+
+def test_a_file_in_the_way_of_a_folder_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="choose another folder"):
+        write_text(tmp_path / "file" / "below.txt", "new")
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "bundle"
+    write_folder(path, lambda folder: (folder / "old.txt").write_text("old"))
+    write_folder(path, lambda folder: (folder / "new.txt").write_text("new"))
+    assert names(path) == ["new.txt"]
+    assert names(tmp_path) == ["bundle"]
+
+
+def test_a_failure_keeps_the_old_folder_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "bundle"
+    write_folder(path, lambda folder: (folder / "old.txt").write_text("old"))
+    with pytest.raises(RuntimeError):
+        write_folder(path, lambda folder: failing(RuntimeError(), folder / "new.txt"))
+    assert names(path) == ["old.txt"]
+    assert names(tmp_path) == ["bundle"]

@@ -1,0 +1,64 @@
+"""Which steps follow which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from fit50.spec.recipe import Load, Prune, Quantize, Recipe, Teacher, Train
+
+LOAD = Load(weights="resnet50.pth")
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ((), "at least 1 item"),
+        ((Train(),), r"steps\[0\]: expected a load step, found 'train'"),
+        ((LOAD, Train(), LOAD), r"steps\[2\]: only the first step loads"),
+        ((LOAD, Quantize(), Train()), r"steps\[2\]: nothing follows quantize"),
+        ((LOAD, Quantize(), Quantize()), r"steps\[2\]: nothing follows quantize"),
+        ((LOAD, Train(teacher=Teacher(after=2))), r"steps\[1\].teacher.after: expected at most 1, found 2"),
+        ((LOAD, Train(), Train(teacher=Teacher(after=3))), r"steps\[2\].teacher.after: expected at most 2, found 3"),
+    ],
+)
+def test_steps_in_a_wrong_order_are_refused(steps: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Recipe(steps=steps)
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_teacher_may_be_any_step_before(after: int) -> None:
+    recipe = Recipe(steps=(LOAD, Train(), Train(teacher=Teacher(after=after))))
+    assert recipe.steps[2].teacher == Teacher(after=after)
+
+
+def test_steps_may_repeat() -> None:
+    steps = (LOAD, Prune(keep=0.7), Train(), Prune(keep=0.7), Train(), Quantize())
+    assert Recipe(steps=(LOAD,), seed=3).then(*steps[1:]) == Recipe(steps=steps, seed=3)
+    with pytest.raises(ValidationError, match="nothing follows quantize"):
+        Recipe(steps=steps).then(Train())
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        (Load, {}, "expected a network, a weights file, or both"),
+        (Teacher, {}, "expected either after="),
+        (Teacher, {"after": 1, "weights": "a.pth"}, "expected either after="),
+        (Teacher, {"after": 1, "weight": 0}, "greater than 0"),
+        (Prune, {"keep": 1.0}, "less than 1"),
+        (Prune, {"keep": 0}, "greater than 0"),
+        (Prune, {"keep": 0.5, "importance": "l1"}, "taylor"),
+        (Train, {"warmup": 1.0}, "less than 1"),
+        (Train, {"ema": 1.0}, "less than 1"),
+        (Train, {"precision": "fp16"}, "bf16"),
+        (Quantize, {"max_drop": -1}, "greater than or equal to 0"),
+        (Quantize, {"bits": 4}, "unknown field 'bits'"),
+    ],
+)
+def test_a_step_that_is_none_is_refused(kind: Any, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        kind(**fields)
