@@ -25,7 +25,7 @@ from fit50.runtimes.base import Bundle, sha256
 from fit50.runtimes.measure import measure
 from fit50.search.feasible import feasible
 from fit50.search.front import costs, front
-from fit50.search.objective import choose, excesses
+from fit50.search.objective import choice_rule, choose, excesses, sentence
 from fit50.search.space import grown, shrunk
 from fit50.spec.digest import digest, edit
 from fit50.spec.errors import RuntimeRefusal
@@ -293,32 +293,6 @@ def judge(
 
     judged = tuple(c.model_copy(update=verdict(c)) for c in candidates)
     return judged, next(c for c in judged if c.verdict == "chosen")
-
-
-def choice_rule(request: Request) -> str:
-    """The rule by which the choice is made, in words."""
-    budget = request.budget
-    if budget.max_drop is not None:
-        return f"the fastest within the budget, at most {budget.max_drop:.3g} points below the best float file"
-    if budget.min_accuracy is not None:
-        return f"the fastest within the budget, with at least {budget.min_accuracy:.3g} % on validation"
-    return "the most accurate within the budget"
-
-
-def sentence(chosen: Candidate, candidates: tuple[Candidate, ...], request: Request) -> str:
-    """The choice in one sentence, with what it gains over the trained network in torch."""
-    reference = next(c for c in candidates if c.verdict == "reference")
-    score, before = chosen.score, reference.score
-    assert score.latency is not None
-    assert score.size is not None
-    assert before.latency is not None
-    assert before.size is not None
-    faster, smaller = before.latency.median / score.latency.median, before.size / score.size
-    return (
-        f"Deploy {chosen.name}: {choice_rule(request)}; {score.latency.median:.2f} ms for an image, "
-        f"{faster:.1f}x faster and {smaller:.1f}x smaller than the trained float network in torch, "
-        f"validation accuracy {score.accuracy} ({chosen.against_baseline} against the best float file)."
-    )
 
 
 def module_answers(checkpoint: Checkpoint, images: Images) -> Correct:

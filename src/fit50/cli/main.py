@@ -33,10 +33,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         if debug:
             raise
         if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _TRAINING:
-            _end(
-                f"error: fit50 {given[0]} needs the package {error.name!r}; install it with: pip install 'fit50[train]'",
-                2,
-            )
+            install = "install it with: pip install 'fit50[train]'"
+            _end(f"error: fit50 {given[0]} needs the package {error.name!r}; {install}", 2)
         _end(f"error: this is a fault of fit50: {type(error).__name__}: {error}\n(--debug shows where)", 1)
     sys.exit(0)
 

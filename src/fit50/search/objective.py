@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fit50.search.front import costs
 from fit50.spec.errors import BudgetError
 from fit50.spec.outcome import Candidate, Score
-from fit50.spec.request import Budget
+from fit50.spec.request import Budget, Request
 
 
 def excesses(score: Score, budget: Budget, best_float: float | None) -> tuple[str, ...]:
@@ -62,3 +62,29 @@ def _nearest(candidates: Sequence[Candidate], budget: Budget, best_float: float)
     """The three candidates that exceed the fewest limits, with what they exceed."""
     ranked = sorted(candidates, key=lambda c: len(excesses(c.score, budget, best_float)))
     return [f"{c.name}: {'; '.join(excesses(c.score, budget, best_float))}" for c in ranked[:3]]
+
+
+def choice_rule(request: Request) -> str:
+    """The rule by which the choice is made, in words."""
+    budget = request.budget
+    if budget.max_drop is not None:
+        return f"the fastest within the budget, at most {budget.max_drop:.3g} points below the best float file"
+    if budget.min_accuracy is not None:
+        return f"the fastest within the budget, with at least {budget.min_accuracy:.3g} % on validation"
+    return "the most accurate within the budget"
+
+
+def sentence(chosen: Candidate, candidates: tuple[Candidate, ...], request: Request) -> str:
+    """The choice in one sentence, with what it gains over the trained network in torch."""
+    reference = next(c for c in candidates if c.verdict == "reference")
+    score, before = chosen.score, reference.score
+    assert score.latency is not None
+    assert score.size is not None
+    assert before.latency is not None
+    assert before.size is not None
+    faster, smaller = before.latency.median / score.latency.median, before.size / score.size
+    return (
+        f"Deploy {chosen.name}: {choice_rule(request)}; {score.latency.median:.2f} ms for an image, "
+        f"{faster:.1f}x faster and {smaller:.1f}x smaller than the trained float network in torch, "
+        f"validation accuracy {score.accuracy} ({chosen.against_baseline} against the best float file)."
+    )

@@ -1,0 +1,195 @@
+"""Verbs that make weights and bundles. Each imports torch only when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from fit50.cli.options import (
+    Deployable,
+    DryRun,
+    Json,
+    RuntimeName,
+    Seed,
+    Set,
+    edited,
+    emit,
+    file_digest,
+    resident,
+    split_seed,
+)
+from fit50.cli.screen import Screen
+from fit50.spec.digest import edit, scalar
+from fit50.spec.errors import BundleError, SpecError
+from fit50.spec.presets import EFFORTS
+from fit50.spec.recipe import Edit, Load, Prune, Quantize, Recipe, Teacher, Train
+from fit50.spec.request import Request
+
+
+def train(
+    data: str,
+    *,
+    network: str = "resnet50",
+    start: Annotated[Path | None, Parameter(help="Weights to start from, instead of a network.")] = None,
+    teacher: Annotated[Path | None, Parameter(help="Weights of a trained network to distil from.")] = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    output: Annotated[Path, Parameter(help="The file to write.")] = Path("model.safetensors"),
+    out: Path = Path("runs"),
+    set_: Set = (),
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network on images.
+
+    Example: fit50 train photos/ --network se-resnet50 --train.epochs 30 --output model.safetensors
+    """
+    edits = {text: text.removeprefix("train.") for text in set_ if text.startswith("train.")}
+    step = edited(EFFORTS["quick"].train, tuple(edits.values()))
+    if teacher is not None:
+        step = step.model_copy(update={"teacher": Teacher(weights=str(teacher), sha256=file_digest(teacher))})
+    from fit50.optimize import start_network
+
+    changes = [text.partition("=") for text in set_ if text not in edits]
+    request = Request(
+        data=data,
+        network=network,
+        start=str(start) if start else None,
+        edits=tuple(Edit(path=path, value=scalar(value)) for path, _, value in changes),
+        effort=EFFORTS["quick"],
+    )
+    request = edit(edit(request, "image_size", image_size), "seed", seed)
+    loaded = Load(network=start_network(request), weights=request.start, sha256=file_digest(start) if start else None)
+    _make(Recipe(steps=(loaded, step), seed=request.seed), data, output, out, dry_run, as_json)
+
+
+def prune(
+    model: Path,
+    data: str,
+    *,
+    keep: Annotated[float, Parameter(help="The fraction of multiply-accumulates to keep.")] = 0.5,
+    recover: Annotated[int, Parameter(help="Epochs of training afterwards, taught by the model itself.")] = 15,
+    seed: Seed = None,
+    output: Path = Path("pruned.safetensors"),
+    out: Path = Path("runs"),
+    set_: Set = (),
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Remove channels from a trained network, then train it to recover.
+
+    Example: fit50 prune model.safetensors photos/ --keep 0.35 --prune.importance bn --recover 15
+    """
+    known = {
+        "prune": tuple(text.removeprefix("prune.") for text in set_ if text.startswith("prune.")),
+        "train": tuple(text.removeprefix("train.") for text in set_ if text.startswith("train.")),
+    }
+    for text in set_:
+        if not text.startswith(("prune.", "train.")):
+            raise SpecError(f"--set {text}: expected a field of prune or train, such as prune.importance=bn")
+    steps: list[Prune | Train] = [edited(Prune.parse({"keep": keep}, "prune"), known["prune"])]
+    if recover:
+        trained = EFFORTS["quick"].recover.model_copy(update={"teacher": Teacher(after=1)})
+        steps.append(edited(edit(trained, "epochs", recover), known["train"]))
+    loaded = Load(weights=str(model), sha256=file_digest(model))
+    from fit50.weights.foreign import load_weights
+
+    drawn = split_seed(seed, load_weights(model).provenance)
+    recipe = Recipe.parse({"steps": (loaded, *steps), "seed": drawn}, "prune")
+    _make(recipe, data, output, out, dry_run, as_json)
+
+
+def _make(recipe: Recipe, data: str, output: Path, out: Path, dry_run: bool, as_json: bool) -> None:
+    """Realises a recipe and writes its checkpoint to ``output``."""
+    if dry_run:
+        emit(recipe.canonical(), recipe.yaml(), as_json)
+        return
+    from fit50.evaluate.intervals import accuracy
+    from fit50.nn.cost import cost
+    from fit50.optimize import module_answers
+    from fit50.pipeline.realise import realise
+    from fit50.pipeline.store import Store
+    from fit50.weights.foreign import load_weights
+
+    screen = Screen()
+    first = recipe.steps[0]
+    assert isinstance(first, Load)
+    network = first.network or load_weights(Path(str(first.weights))).network
+    dataset = resident(data, network, out, recipe.seed, screen)
+    screen.say(dataset.audit.summary())
+    checkpoint = realise(recipe, dataset, Store(out / "steps"), screen)
+    checkpoint.save(output)
+    found = accuracy(module_answers(checkpoint, dataset.split("val")))
+    counted = cost(checkpoint.network)
+    text = f"{output}: {counted.parameters:,} parameters, {counted.gmacs:.3g} GMACs, validation accuracy {found}"
+    facts = {"file": str(output), "parameters": counted.parameters, "gmacs": counted.gmacs}
+    emit(facts | {"validation": found.model_dump()}, text, as_json)
+
+
+def quantize(
+    model: Path,
+    data: str,
+    *,
+    runtime: Deployable = "openvino",
+    max_drop: Annotated[float, Parameter(help="Points of validation accuracy that int8 may lose.")] = 1.0,
+    samples: Annotated[int, Parameter(help="Training images for the ranges of the activations.")] = 300,
+    seed: Seed = None,
+    output: Annotated[Path, Parameter(help="The bundle's folder.")] = Path("int8"),
+    out: Path = Path("runs"),
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Make an int8 bundle of a trained network, within a loss of accuracy.
+
+    Example: fit50 quantize model.safetensors photos/ --runtime openvino --max-drop 0.5 --output int8/
+    """
+    step = Quantize.parse({"samples": samples, "max_drop": max_drop}, "quantize")
+    if dry_run:
+        emit(step.canonical(), f"would quantise {model} for {runtime} into {output}:\n{step.yaml()}", as_json)
+        return
+    from fit50.compress.quantize import calibration
+    from fit50.compress.quantize import quantize as quantized
+    from fit50.runtimes import runtime as runtime_named
+    from fit50.weights.foreign import load_weights
+
+    _refuse_existing(output)
+    checkpoint = load_weights(model)
+    drawn = split_seed(seed, checkpoint.provenance)
+    dataset = resident(data, checkpoint.network, out, drawn, Screen())
+    form = quantized(checkpoint, step, dataset)
+    bundle = runtime_named(runtime).export(form, output, calibration(form, dataset, seed=drawn))
+    emit({"bundle": str(output), "size_mb": bundle.size}, f"{output}: {bundle.size:.2f} MB, int8, {runtime}", as_json)
+
+
+def export(
+    model: Path,
+    *,
+    runtime: RuntimeName = "openvino",
+    output: Annotated[Path, Parameter(help="The bundle's folder.")] = Path("bundle"),
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Make a float32 bundle of a trained network.
+
+    Example: fit50 export model.safetensors --runtime onnxruntime --output bundle/
+    """
+    if dry_run:
+        emit({"bundle": str(output)}, f"would export {model} for {runtime} into {output}", as_json)
+        return
+    from fit50.runtimes import runtime as runtime_named
+    from fit50.weights.foreign import load_weights
+
+    _refuse_existing(output)
+    bundle = runtime_named(runtime).export(load_weights(model), output)
+    emit(
+        {"bundle": str(output), "size_mb": bundle.size}, f"{output}: {bundle.size:.2f} MB, float32, {runtime}", as_json
+    )
+
+
+def _refuse_existing(output: Path) -> None:
+    if output.exists():
+        raise BundleError(
+            f"{output}: expected a new folder, found one that exists; choose another --output or remove it"
+        )

@@ -1,0 +1,69 @@
+"""What the verbs share: their options, and how they say their results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+from cyclopts import Parameter
+
+from fit50.cli.screen import Screen
+from fit50.spec.digest import edit, scalar
+from fit50.spec.errors import SpecError
+from fit50.spec.value import Value
+
+if TYPE_CHECKING:
+    from fit50.data.dataset import Dataset
+    from fit50.spec.network import Network
+
+V = TypeVar("V", bound=Value)
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object on standard output.")]
+DryRun = Annotated[bool, Parameter(name="--dry-run", negative="", help="Say what would be done, and do nothing.")]
+Set = Annotated[
+    tuple[str, ...],
+    Parameter(name="--set", negative="", help="PATH=VALUE: any field of the spec; --train.epochs 30 says the same."),
+]
+Seed = Annotated[int | None, Parameter(help="Of the splits; by default the one that the model was trained with.")]
+RuntimeName = Literal["openvino", "onnxruntime", "torch"]
+Deployable = Literal["openvino", "onnxruntime"]
+
+
+def emit(facts: object, text: str, as_json: bool) -> None:
+    """Prints the result: JSON for machines, or text for people."""
+    print(json.dumps(facts, indent=1) if as_json else text)
+
+
+def edited(value: V, edits: tuple[str, ...]) -> V:
+    """The value with every PATH=VALUE put in. Raises SpecError."""
+    for text in edits:
+        path, equals, data = text.partition("=")
+        if not equals:
+            raise SpecError(f"--set {text}: expected PATH=VALUE, such as train.epochs=30")
+        value = edit(value, path, scalar(data))
+    return value
+
+
+def split_seed(given: int | None, provenance: Mapping[str, str] | None) -> int:
+    """The seed of the splits: the given one, else the one that the model was trained with, so that none leaks."""
+    return int((provenance or {}).get("seed", 0)) if given is None else given
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a weights file. Raises CheckpointError where there is none."""
+    from fit50.runtimes.base import sha256
+    from fit50.spec.errors import CheckpointError
+
+    if not path.is_file():
+        raise CheckpointError(f"{path}: expected a weights file (.safetensors, .pth, .pt), found none")
+    return sha256(path)
+
+
+def resident(data: str, network: Network, out: Path, seed: int, screen: Screen) -> Dataset:
+    """The images of a folder, fitted to the network's input. Raises DataError."""
+    from fit50.data.dataset import open_dataset
+
+    return open_dataset(
+        data, network.inputs[0], cache=out / "cache", seed=seed, progress=lambda d, n: screen.progress("decode", d, n)
+    )

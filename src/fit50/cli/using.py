@@ -1,0 +1,162 @@
+"""Verbs that measure and use what was made. Those on bundles need no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from fit50.cli.options import (
+    Json,
+    Seed,
+    emit,
+    resident,
+    split_seed,
+)
+from fit50.cli.screen import Screen
+from fit50.spec.errors import SpecError
+from fit50.spec.machine import physical_cores
+from fit50.spec.presets import NETWORKS
+from fit50.spec.presets import network as preset
+
+
+def benchmark(
+    bundles: Annotated[tuple[Path, ...], Parameter(help="One or more bundles, measured in turns.", negative="")],
+    *,
+    threads: int | None = None,
+    rounds: Annotated[int, Parameter(help="Turns of each bundle, of ten timed calls.")] = 12,
+    as_json: Json = False,
+) -> None:
+    """Measure bundles on this machine: latency, throughput, size, peak memory.
+
+    Example: fit50 benchmark runs/photos-1a2b3c4d/best other/bundle --threads 2
+    """
+    from fit50.runtimes.base import Bundle
+    from fit50.runtimes.measure import measure
+    from fit50.spec.machine import environment
+
+    if rounds < 1:
+        raise SpecError(f"--rounds: expected at least 1, found {rounds}")
+    used = threads or physical_cores()
+    scores = measure({str(path): Bundle.open(path) for path in bundles}, used, rounds=rounds, monitor=Screen())
+    device = environment(used)
+    lines = [f"{device.processor}, {used} threads ({', '.join(device.isa)})"]
+    for name, score in scores.items():
+        assert score.throughput is not None
+        lines.append(
+            f"{name}: {score.latency}; {score.throughput.median:.0f} images/s in batches of {score.throughput.batch}; "
+            f"{score.size:.2f} MB; peak memory {score.memory:.0f} MB"
+        )
+    facts = {"environment": device.model_dump(), "scores": {name: score.model_dump() for name, score in scores.items()}}
+    emit(facts, "\n".join(lines), as_json)
+
+
+def evaluate(
+    model: Annotated[Path, Parameter(help="A bundle or a weights file.")],
+    data: str,
+    *,
+    split: Literal["train", "val", "test"] = "val",
+    threads: int | None = None,
+    seed: Seed = None,
+    out: Path = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Accuracy on a split, with its 95 % interval.
+
+    Example: fit50 evaluate runs/photos-1a2b3c4d/best photos/ --split val
+    """
+    from fit50.evaluate.intervals import accuracy
+    from fit50.optimize import file_answers, module_answers
+    from fit50.runtimes.base import Bundle
+    from fit50.spec.errors import DataError
+    from fit50.weights.foreign import load_weights
+
+    source: Any = Bundle.open(model) if model.is_dir() else load_weights(model)
+    made = source.manifest if model.is_dir() else source
+    classes, network = made.classes, made.network
+    dataset = resident(data, network, out, split_seed(seed, made.provenance), Screen())
+    if len(dataset.classes) != network.head.classes or (classes and tuple(classes) != dataset.classes):
+        raise DataError(
+            f"{data}: expected the model's classes {', '.join(classes)}, found {', '.join(dataset.classes)}"
+        )
+    images = dataset.split(split)
+    answers = (
+        file_answers(source, images, threads or physical_cores()) if model.is_dir() else module_answers(source, images)
+    )
+    found = accuracy(answers)
+    trained_on = (made.provenance or {}).get("dataset")
+    same = trained_on == dataset.identity
+    note = (
+        "" if same or trained_on is None else "\n(these are not the images and splits that the model was trained with)"
+    )
+    facts = {"split": split, **found.model_dump(), "trained_with_these_splits": same}
+    emit(facts, f"{split} accuracy {found}{note}", as_json)
+
+
+def predict(
+    bundle: Path,
+    images: Annotated[tuple[Path, ...], Parameter(help="One or more image files.", negative="")],
+    *,
+    top: Annotated[int, Parameter(help="How many classes to name.")] = 3,
+    threads: int | None = None,
+    as_json: Json = False,
+) -> None:
+    """Classify images with a bundle.
+
+    Example: fit50 predict runs/photos-1a2b3c4d/best photo.jpg
+    """
+    from fit50.data.decode import fit_image, read_image
+    from fit50.runtimes import runtime as runtime_named
+    from fit50.runtimes.base import Bundle
+
+    opened = Bundle.open(bundle)
+    session = runtime_named(opened.manifest.runtime).open(opened, threads or physical_cores())
+    facts, lines = [], []
+    for path in images:
+        (scores,) = session.run(fit_image(read_image(path), opened.manifest.input)[None])
+        best = [(opened.manifest.classes[i], float(scores[i])) for i in scores.argsort()[::-1][: max(top, 1)]]
+        facts.append({"image": str(path), "classes": [{"name": name, "probability": p} for name, p in best]})
+        lines.append(f"{path}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in best))
+    emit({"images": facts}, "\n".join(lines), as_json)
+
+
+def verify(bundle: Path, *, threads: int | None = None, as_json: Json = False) -> None:
+    """Check a bundle: its files' digests, and that it answers here as it did where it was made.
+
+    Example: fit50 verify runs/photos-1a2b3c4d/best
+    """
+    from fit50.runtimes.base import Bundle
+    from fit50.runtimes.verify import verify as verified
+
+    found = verified(Bundle.open(bundle), threads or physical_cores())
+    text = (
+        f"{bundle}: files unchanged; {found.same_answers} of {found.images} golden answers the same; largest "
+        f"difference of a probability {found.largest_difference:.2g} (allowed {found.tolerance:.2g})"
+    )
+    emit({"bundle": str(bundle), **vars(found)}, text, as_json)
+
+
+def zoo(*, as_json: Json = False) -> None:
+    """List the named networks, with what they cost at 224x224 and 1000 classes.
+
+    Example: fit50 zoo
+    """
+    from fit50.nn.cost import cost
+    from fit50.spec.errors import NotBuiltError
+
+    facts: list[dict[str, object]] = []
+    lines = [f"{'network':<22}{'parameters':>12}{'GMACs':>8}{'top-1':>7}  (ImageNet top-1 as published)"]
+    for name, known in NETWORKS.items():
+        paper = (known.make.__doc__ or "").strip().splitlines()[0]
+        row: dict[str, object] = {"network": name, "published_top1": known.top1, "paper": paper}
+        top1 = f"{known.top1:.1f}" if known.top1 else "-"
+        try:
+            counted = cost(preset(name))
+            row |= {"parameters": counted.parameters, "gmacs": counted.gmacs}
+            lines.append(f"{name:<22}{counted.parameters:>12,}{counted.gmacs:>8.3f}{top1:>7}  {paper}")
+        except NotBuiltError as error:
+            row |= {"not_built": str(error)}
+            lines.append(f"{name:<22}{'not built yet':>20}{top1:>7}  {error}")
+        facts.append(row)
+    emit({"networks": facts}, "\n".join(lines), as_json)
