@@ -204,9 +204,7 @@ class RuntimeContract(ABC):
             verify(copy, threads=1)
 
     @pytest.mark.parametrize("content", [b"", b"no model at all " * 100])
-    def test_a_broken_model_file_is_named(
-        self, runtime: Runtime, copy: Bundle, images: Images, content: bytes
-    ) -> None:
+    def test_a_broken_model_file_is_named(self, runtime: Runtime, copy: Bundle, images: Images, content: bytes) -> None:
         for name in copy.manifest.files:
             (copy.folder / name).write_bytes(content)
         with pytest.raises(BundleError, match=re.escape(str(copy.folder))):
@@ -329,9 +327,7 @@ class Int8Contract(RuntimeContract):
         falling = iter((90.0, 80.0, 70.0))
         monkeypatch.setattr(Calibration, "accuracy", lambda *given: next(falling))
         with pytest.raises(RuntimeRefusal, match=r"int8 loses \d0\.0 points .*more than the 5 allowed"):
-            runtime.export(
-                replace(checkpoint, numerics=INT8), tmp_path / "bundle", replace(calibration, max_drop=5)
-            )
+            runtime.export(replace(checkpoint, numerics=INT8), tmp_path / "bundle", replace(calibration, max_drop=5))
         assert list(tmp_path.iterdir()) == []
 
     def test_int8_that_loses_just_what_is_allowed_is_made(

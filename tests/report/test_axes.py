@@ -8,7 +8,9 @@ from fit50.report.axes import even_axis, logarithmic_axis
 from fit50.report.boxes import Box, place
 
 
-@pytest.mark.parametrize("low, high", [(1.8, 41.0), (0.02, 3000.0), (5.0, 5.0), (1.01, 1.9), (99.0, 101.0), (0.4, 0.9)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(1.8, 41.0), (0.02, 3000.0), (5.0, 5.0), (1.01, 1.9), (99.0, 101.0), (0.4, 0.9)]
+)
 def test_a_logarithmic_axis_holds_its_values_and_a_few_round_ticks(low, high):
     axis = logarithmic_axis([high, low], 100, 500)
     assert 100 < axis(low) <= axis(high) < 500
@@ -23,7 +25,7 @@ def test_equal_factors_are_equally_far_on_a_logarithmic_axis():
     assert axis(4.0) - axis(2.0) == pytest.approx(axis(32.0) - axis(16.0))
 
 
-@pytest.mark.parametrize("low, high", [(86.2, 94.3), (91.0, 91.0), (0.0, 100.0), (99.9, 100.0)])
+@pytest.mark.parametrize(("low", "high"), [(86.2, 94.3), (91.0, 91.0), (0.0, 100.0), (99.9, 100.0)])
 def test_an_even_axis_holds_its_values_and_a_few_round_ticks(low, high):
     axis = even_axis([low, high], 400, 100, least=2.0)
     assert 400 > axis(low) >= axis(high) > 100

@@ -7,7 +7,9 @@ from fit50.spec.request import Budget
 
 
 def with_budget(outcome, **limits):
-    return outcome.model_copy(update={"request": outcome.request.model_copy(update={"budget": Budget(**{"max_drop": None, **limits})})})
+    return outcome.model_copy(
+        update={"request": outcome.request.model_copy(update={"budget": Budget(**{"max_drop": None, **limits})})}
+    )
 
 
 def test_the_front_drops_what_is_slower_and_no_more_accurate(candidate, outcome):

@@ -30,7 +30,9 @@ def place(mark):
 
 
 def with_budget(outcome, **limits):
-    return outcome.model_copy(update={"request": outcome.request.model_copy(update={"budget": Budget(**{"max_drop": None, **limits})})})
+    return outcome.model_copy(
+        update={"request": outcome.request.model_copy(update={"budget": Budget(**{"max_drop": None, **limits})})}
+    )
 
 
 def test_every_measured_candidate_has_a_mark_and_no_other(demo):

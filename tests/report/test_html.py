@@ -171,7 +171,7 @@ def test_one_candidate_with_little_known_of_it(candidate, outcome):
 
 
 @pytest.mark.parametrize(
-    "seconds, words", [(0, "0 s"), (119, "2 min"), (3540, "59 min"), (5430, "1 h 30 min"), (7199, "2 h 0 min")]
+    ("seconds", "words"), [(0, "0 s"), (119, "2 min"), (3540, "59 min"), (5430, "1 h 30 min"), (7199, "2 h 0 min")]
 )
 def test_the_time_it_took_is_readable(candidate, outcome, seconds, words):
     header = Page(report_html(outcome(candidate("a"), seconds=seconds))).one(tag="header")["text"]

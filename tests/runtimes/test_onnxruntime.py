@@ -13,21 +13,17 @@ from onnx.numpy_helper import to_array
 from tests.contracts.runtime import INT8, Int8Contract
 
 from fit50.runtimes.base import Bundle, Calibration
-from fit50.runtimes.measure import peak_memory
 from fit50.runtimes.onnxruntime import OnnxRuntime, OnnxSession
 from fit50.weights.checkpoint import Checkpoint
 
 
 class TestOnnxRuntime(Int8Contract):
-    package, extra = "onnxruntime", "onnxruntime"
+    package, extra, memory = "onnxruntime", "onnxruntime", 300
 
     @pytest.fixture(scope="class")
     @classmethod
     def runtime(cls) -> OnnxRuntime:
         return OnnxRuntime()
-
-    def test_the_file_needs_no_torch(self, bundle: Bundle) -> None:
-        assert peak_memory(bundle, threads=1) < 300
 
     def test_the_threads_are_those_asked_for(self, bundle: Bundle) -> None:
         session = OnnxSession(ort, str(bundle.file(".onnx")), 2)

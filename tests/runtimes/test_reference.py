@@ -16,7 +16,7 @@ from fit50.weights.checkpoint import Checkpoint
 
 
 class TestReference(RuntimeContract):
-    package, extra = "torch", "train"
+    package, extra, memory = "torch", "train", 1500
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -1,0 +1,79 @@
+"""The command line, called in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from tests.photos import tiny_request, write_photos
+from torch import nn
+
+from fit50.cli import main
+from fit50.nn.compose import compose
+from fit50.optimize import start_network
+from fit50.runtimes import runtime
+from fit50.weights.checkpoint import Checkpoint
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Fit50 = Callable[..., Ended]
+
+
+@pytest.fixture
+def fit50(capfd: pytest.CaptureFixture[str]) -> Fit50:
+    """Runs ``fit50 WORDS`` and gives the exit code and what was printed."""
+
+    def run(*words: str | Path) -> Ended:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        return Ended(int(ended.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of twenty images."""
+    return write_photos(tmp_path_factory.mktemp("cli") / "photos")
+
+
+@pytest.fixture(scope="session")
+def config(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny request for the photos as YAML."""
+    path = tmp_path_factory.mktemp("config") / "request.yaml"
+    path.write_text(tiny_request(photos).yaml(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def weights(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow network for the photos' classes, as a file."""
+    network = start_network(tiny_request(photos))
+    network = network.model_copy(update={"head": network.head.model_copy(update={"classes": 3})})
+    module = compose(network)
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.weight.fill_(1)
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    Checkpoint(network, module.state_dict(), ("blue", "green", "red")).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights as a bundle for ONNX Runtime."""
+    folder = tmp_path_factory.mktemp("bundle") / "bundle"
+    runtime("onnxruntime").export(Checkpoint.load(weights), folder)
+    return folder

@@ -1,0 +1,183 @@
+"""The user's mistakes: exit code 2, one clear message, no traceback, nothing written where nothing should be."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Fit50
+from tests.photos import write_photos
+
+from fit50.pipeline import realise
+from fit50.spec.outcome import Latency, Score
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder for what is made, which is not there yet."""
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def own(photos: Path, tmp_path: Path) -> Path:
+    """A copy of the photos, to be broken."""
+    return Path(shutil.copytree(photos, tmp_path / "own"))
+
+
+def refused(fit50: Fit50, *words: str | Path) -> str:
+    """The message of a command that ends with exit code 2 and leaves nothing in the folder where it was called."""
+    ended = fit50(*words)
+    assert ended.code == 2, ended.err
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("error:") == 1
+    assert list(Path.cwd().iterdir()) == []
+    return ended.err
+
+
+def test_a_missing_folder(fit50: Fit50, tmp_path: Path, out: Path) -> None:
+    message = refused(fit50, "optimize", tmp_path / "nowhere", "--out", out)
+    assert f"{tmp_path / 'nowhere'}: " in message
+    assert not out.exists()
+
+
+def test_a_folder_without_images(fit50: Fit50, tmp_path: Path, out: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "found no images" in refused(fit50, "optimize", tmp_path / "empty", "--out", out)
+    assert not out.exists()
+
+
+def test_one_class(fit50: Fit50, tmp_path: Path, out: Path) -> None:
+    data = write_photos(tmp_path / "data", classes=("red",))
+    assert "expected at least two class folders, found only 'red'" in refused(fit50, "optimize", data, "--out", out)
+    assert not out.exists()
+
+
+def test_an_empty_class(fit50: Fit50, own: Path, out: Path) -> None:
+    (own / "yellow").mkdir()
+    assert "expected images of the class 'yellow', found none" in refused(fit50, "optimize", own, "--out", out)
+    assert not out.exists()
+
+
+def test_only_unreadable_files(fit50: Fit50, own: Path, out: Path) -> None:
+    for path in own.rglob("*.png"):
+        path.write_bytes(b"no image")
+    assert "expected images, found 60 files that are none" in refused(fit50, "optimize", own, "--out", out)
+    assert not out.exists()
+
+
+def test_a_class_of_unreadable_files(fit50: Fit50, own: Path, out: Path) -> None:
+    for path in (own / "red").iterdir():
+        path.write_bytes(b"no image")
+    message = refused(fit50, "optimize", own, "--out", out)
+    assert "class 'red': expected at least one usable image, found none in 20 files" in message
+    assert not (out / "steps").exists()
+
+
+def test_a_class_of_too_few_images(fit50: Fit50, own: Path, out: Path) -> None:
+    for path in sorted((own / "red").iterdir())[2:]:
+        path.unlink()
+    assert "class 'red': expected at least 3 different images" in refused(fit50, "optimize", own, "--out", out)
+    assert not (out / "steps").exists()
+
+
+def test_a_budget_that_cannot_be_met(fit50: Fit50, config: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*given: object, **named: object) -> None:
+        raise AssertionError("nothing may be trained")
+
+    monkeypatch.setattr(realise, "train", never)
+    figures = Score(latency=Latency(median=0.25, low=0.2, high=0.3, p95=0.3, n=1), size=1)
+    monkeypatch.setattr("fit50.search.feasible._scores", lambda *given: {"openvino": figures})
+    ended = fit50("optimize", "--config", config, "--latency", "1us", "--out", out)
+    assert ended.code == 2
+    assert "latency: asked for 0.001 ms, the least measured is 0.25 ms" in ended.err
+    assert "nothing was trained" in ended.err
+    assert "Traceback" not in ended.err
+    assert not (out / "steps").exists()
+    assert not list(out.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--efort", "quick"), "--efort"),
+        (("--effort", "qick"), "--effort 'qick': unknown; did you mean 'quick'?"),
+        (("--latency", "fast"), "found 'fast'"),
+        (("--latency", "5 parsecs"), "expected a number with a unit of us, µs, ms, s, found '5 parsecs'"),
+        (("--latency", "0ms"), "latency"),
+        (("--size", "5ms"), "expected a number with a unit of kb, mb, gb"),
+        (("--threads", "0"), "threads"),
+        (("--device", "gpu"), "device.name"),
+        (("--network", "resnet51"), "network 'resnet51': unknown; did you mean"),
+        (("--start", "nowhere.pth"), "nowhere.pth"),
+        (("--set", "budget.latencyy=5"), "unknown field 'latencyy'; did you mean 'latency'?"),
+        (("--set", "budget.latency"), "expected PATH=VALUE"),
+        (("--set", "effort.train.epochs=many"), "epochs"),
+        (("--effort.train.epochs", "{"), "expected a YAML value"),
+        (("--set", "network.stages[9].name=x"), "expected [*] or an index below 4"),
+        (("--set", "network.stages[*].blocks[*].attention=sse"), "attention"),
+        (("--config", "nowhere.yaml"), "nowhere.yaml"),
+        (("--max-drop", "-1"), "max_drop"),
+    ],
+)
+def test_a_wrong_option(fit50: Fit50, photos: Path, out: Path, words: tuple[str, ...], said: str) -> None:
+    assert said in refused(fit50, "optimize", photos, "--out", out, *words)
+    assert not out.exists()
+
+
+def test_no_data(fit50: Fit50) -> None:
+    assert "expected a folder of images, or fashion-mini, found none" in refused(fit50, "optimize")
+
+
+@pytest.mark.parametrize("content", ["{", "effort: 3", "- a list"])
+def test_a_broken_configuration(fit50: Fit50, tmp_path: Path, content: str) -> None:
+    (tmp_path / "request.yaml").write_text(content, encoding="utf-8")
+    assert "request.yaml" in refused(fit50, "optimize", "--config", tmp_path / "request.yaml")
+
+
+@pytest.mark.parametrize("verb", ["prune", "quantize", "evaluate", "export"])
+@pytest.mark.parametrize("content", [None, b"", b"no weights"])
+def test_weights_that_are_none(fit50: Fit50, photos: Path, tmp_path: Path, verb: str, content: bytes | None) -> None:
+    path = tmp_path / "weights.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    data = [] if verb == "export" else [photos]
+    assert "weights.safetensors" in refused(fit50, verb, path, *data)
+
+
+@pytest.mark.parametrize("verb", ["verify", "predict", "benchmark"])
+def test_a_bundle_that_is_none(fit50: Fit50, photos: Path, tmp_path: Path, verb: str) -> None:
+    images = [photos / "red" / "000.png"] if verb == "predict" else []
+    message = refused(fit50, verb, tmp_path / "nowhere", *images)
+    assert f"{tmp_path / 'nowhere'}: expected a bundle" in message
+
+
+def test_a_place_that_cannot_be_written(fit50: Fit50, config: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = fit50("optimize", "--config", config, "--out", tmp_path / "file")
+    assert ended.code == 2
+    assert str(tmp_path / "file") in ended.err
+    assert "choose another folder" in ended.err
+
+
+def test_wrong_fields_of_pruning_and_training(fit50: Fit50, photos: Path, weights: Path) -> None:
+    assert "unknown field 'kep'; did you mean 'keep'?" in refused(
+        fit50, "prune", weights, photos, "--prune.kep", "0.5", "--dry-run"
+    )
+    assert "expected a field of prune or train" in refused(fit50, "prune", weights, photos, "--set", "x.y=1")
+    assert "keep" in refused(fit50, "prune", weights, photos, "--keep", "1.5")
+    assert "epochs" in refused(fit50, "train", photos, "--train.epochs", "0")
+    assert "unknown" in refused(fit50, "train", photos, "--network", "resnet51")
+    assert "epochs" in refused(fit50, "prune", weights, photos, "--recover", "-1")
+    assert "seed" in refused(fit50, "prune", weights, photos, "--seed", "-1")
+    assert "seed" in refused(fit50, "train", photos, "--seed", "-1")
+    assert "image_size" in refused(fit50, "train", photos, "--image-size", "0")
+    assert "samples" in refused(fit50, "quantize", weights, photos, "--samples", "0")

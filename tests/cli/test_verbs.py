@@ -1,0 +1,230 @@
+"""Every verb on a tiny network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Fit50
+from tests.report.conftest import make_candidate, make_outcome
+
+from fit50.optimize import job_folder
+from fit50.runtimes.base import Bundle
+from fit50.spec.outcome import Outcome
+from fit50.spec.presets import NETWORKS
+from fit50.spec.request import Request
+from fit50.weights.checkpoint import Checkpoint
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def facts(text: str) -> dict[str, Any]:
+    """The one JSON object that was printed."""
+    found = json.loads(text)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_zoo(fit50: Fit50) -> None:
+    networks = facts(fit50("zoo", "--json").out)["networks"]
+    assert [each["network"] for each in networks] == list(NETWORKS)
+    (resnet50,) = [each for each in networks if each["network"] == "resnet50"]
+    assert resnet50["parameters"] == 25_557_032
+    assert "25,557,032" in fit50("zoo").out
+
+
+def test_verify(fit50: Fit50, bundle: Path) -> None:
+    assert facts(fit50("verify", bundle, "--json").out)["same_answers"] == 4
+    ended = fit50("verify", bundle)
+    assert ended.code == 0
+    assert "files unchanged; 4 of 4 golden answers the same" in ended.out
+
+
+def test_verify_of_a_changed_file(fit50: Fit50, bundle: Path, tmp_path: Path) -> None:
+    copy = Bundle.open(bundle).copy(tmp_path / "copy")
+    with copy.file(".onnx").open("ab") as file:
+        file.write(b"x")
+    ended = fit50("verify", copy.folder)
+    assert ended.code == 2
+    assert "the file was changed" in ended.err
+    assert ended.out == ""
+
+
+def test_predict(fit50: Fit50, bundle: Path, photos: Path) -> None:
+    first, second = photos / "red" / "000.png", photos / "blue" / "000.png"
+    answers = facts(fit50("predict", bundle, first, second, "--top", "2", "--json").out)["images"]
+    assert [each["image"] for each in answers] == [str(first), str(second)]
+    for each in answers:
+        chances = [found["probability"] for found in each["classes"]]
+        assert len(chances) == 2
+        assert chances == sorted(chances, reverse=True)
+    everything = facts(fit50("predict", bundle, first, "--json").out)["images"][0]["classes"]
+    assert sum(found["probability"] for found in everything) == pytest.approx(1, abs=1e-5)
+    assert fit50("predict", bundle, first).out.startswith(f"{first}: {everything[0]['name']} ")
+
+
+@pytest.mark.parametrize("content", [None, b"no image"])
+def test_predict_of_what_is_no_image(fit50: Fit50, bundle: Path, tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "photo.jpg").write_bytes(content)
+    ended = fit50("predict", bundle, tmp_path / "photo.jpg")
+    assert ended.code == 2
+    assert "photo.jpg" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_benchmark(fit50: Fit50, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fit50.runtimes.measure.peak_memory", lambda bundle, threads: 123.0)
+    ended = fit50("benchmark", bundle, "--rounds", "2", "--threads", "1", "--json")
+    found = facts(ended.out)
+    assert found["environment"]["threads"] == 1
+    assert found["scores"][str(bundle)]["latency"]["n"] == 20
+    assert "peak memory 123 MB" in fit50("benchmark", bundle, "--rounds", "1").out
+    assert fit50("benchmark", bundle, "--rounds", "0").code == 2
+
+
+def test_evaluate_a_bundle_and_its_weights(fit50: Fit50, bundle: Path, weights: Path, photos: Path) -> None:
+    of_file = facts(fit50("evaluate", bundle, photos, "--json").out)
+    of_module = facts(fit50("evaluate", weights, photos, "--json").out)
+    assert of_file == of_module
+    assert (of_file["split"], of_file["n"]) == ("val", 9)
+    assert fit50("evaluate", bundle, photos, "--split", "test").out.startswith("test accuracy ")
+
+
+def test_evaluate_on_other_classes(fit50: Fit50, bundle: Path, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "other")
+    (tmp_path / "other" / "red").rename(tmp_path / "other" / "yellow")
+    ended = fit50("evaluate", bundle, tmp_path / "other")
+    assert ended.code == 2
+    assert "expected the model's classes blue, green, red, found blue, green, yellow" in ended.err
+
+
+def test_export(fit50: Fit50, weights: Path, tmp_path: Path) -> None:
+    found = facts(fit50("export", weights, "--runtime", "torch", "--output", tmp_path / "made", "--json").out)
+    made = Bundle.open(tmp_path / "made")
+    assert found == {"bundle": str(tmp_path / "made"), "size_mb": made.size}
+    assert (made.manifest.runtime, made.manifest.classes) == ("torch", ("blue", "green", "red"))
+
+
+def test_quantize(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:
+    ended = fit50(
+        *("quantize", weights, photos, "--runtime", "onnxruntime", "--max-drop", "100"),
+        *("--samples", "8", "--output", tmp_path / "int8", "--json"),
+    )
+    assert ended.code == 0, ended.err
+    made = Bundle.open(tmp_path / "int8")
+    assert facts(ended.out)["size_mb"] == made.size
+    assert made.manifest.precision == "int8"
+
+
+@pytest.mark.parametrize("verb", ["export", "quantize"])
+def test_an_output_that_exists_is_left_alone(
+    fit50: Fit50, weights: Path, photos: Path, tmp_path: Path, verb: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear", encoding="utf-8")
+    data = [photos] if verb == "quantize" else []
+    ended = fit50(verb, weights, *data, "--output", tmp_path / "mine")
+    assert ended.code == 2
+    assert f"{tmp_path / 'mine'}: expected a new folder, found one that exists" in ended.err
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "letter.txt"]
+
+
+def test_train_then_prune(fit50: Fit50, config: Path, photos: Path, weights: Path, tmp_path: Path) -> None:
+    ended = fit50(
+        *("train", photos, "--start", weights, "--image-size", "16", "--train.epochs", "1", "--train.batch=8"),
+        *("--output", tmp_path / "model.safetensors", "--json"),
+    )
+    assert ended.code == 0, ended.err
+    trained = Checkpoint.load(tmp_path / "model.safetensors")
+    assert trained.classes == ("blue", "green", "red")
+    found = facts(ended.out)
+    assert found["file"] == str(tmp_path / "model.safetensors")
+    assert found["validation"]["n"] == 9
+    pruned = fit50(
+        *("prune", tmp_path / "model.safetensors", photos, "--keep", "0.6", "--recover", "1"),
+        *("--prune.importance", "bn", "--train.batch", "8", "--output", tmp_path / "pruned.safetensors", "--json"),
+    )
+    assert pruned.code == 0, pruned.err
+    assert facts(pruned.out)["gmacs"] <= 0.6 * found["gmacs"]
+    assert Checkpoint.load(tmp_path / "pruned.safetensors").network != trained.network
+
+
+@pytest.mark.parametrize("verb", ["optimize", "train", "prune", "quantize", "export"])
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_dry_run_does_nothing(
+    fit50: Fit50, photos: Path, weights: Path, config: Path, tmp_path: Path, verb: str, flags: tuple[str, ...]
+) -> None:
+    words = {
+        "optimize": ["--config", config],
+        "train": [photos],
+        "prune": [weights, photos],
+        "quantize": [weights, photos],
+        "export": [weights],
+    }[verb]
+    ended = fit50(verb, *words, "--dry-run", *flags)
+    assert ended.code == 0, ended.err
+    assert ended.out
+    if flags:
+        facts(ended.out)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def outcome() -> Outcome:
+    return make_outcome(
+        make_candidate("torch float32", verdict="reference", ms=9.0, runtime="torch"),
+        make_candidate("openvino float32", verdict="chosen"),
+    )
+
+
+def test_optimize_prints_the_outcome(
+    fit50: Fit50, config: Path, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Request] = []
+    monkeypatch.setattr("fit50.optimize.optimize", lambda request, out, monitor: asked.append(request) or outcome)
+    ended = fit50("optimize", "--config", config, "--latency", "2s", "--json")
+    assert ended.code == 0, ended.err
+    found = facts(ended.out)
+    folder = job_folder(asked[0], Path("runs"))
+    assert found.pop("folder") == str(folder)
+    assert Outcome.parse(found) == outcome
+    text = fit50("optimize", "--config", config, "--latency", "2s").out
+    assert "openvino float32" in text
+    assert f"fit50 verify {folder / 'best'}" in text
+
+
+def test_options_go_on_top_of_the_file_and_edits_on_top_of_options(fit50: Fit50, config: Path, photos: Path) -> None:
+    found = facts(
+        fit50(
+            *("optimize", "elsewhere", "--config", config, "--dry-run", "--json", "--image-size", "32"),
+            *("--latency", "500us", "--size", "2MB", "--memory", "1GB", "--max-drop", "2", "--min-accuracy", "50"),
+            *("--threads", "3", "--seed", "7", "--budget.latency", "4ms", "--effort.train.epochs=2"),
+            *("--set", "network.stages[0].blocks[0].attention=se"),
+        ).out
+    )
+    # the data of the options is not there; its size is asked for, so that nothing is opened
+    assert found["data"] == "elsewhere"
+    assert found["image_size"] == 32
+    assert found["budget"] == {"latency": 4.0, "size": 2.0, "memory": 1000.0, "max_drop": 2.0, "min_accuracy": 50.0}
+    assert found["device"] == {"threads": 3}
+    assert found["seed"] == 7
+    assert found["effort"]["train"]["epochs"] == 2
+    assert found["edits"][-1] == {"path": "network.stages[0].blocks[0].attention", "value": "se"}
+
+
+def test_report(fit50: Fit50, outcome: Outcome, tmp_path: Path) -> None:
+    (tmp_path / "outcome.json").write_text(outcome.model_dump_json(), encoding="utf-8")
+    assert Outcome.parse(facts(fit50("report", tmp_path, "--json").out)) == outcome
+    assert {path.name for path in tmp_path.iterdir()} == {"outcome.json", "front.svg", "report.html"}
+    assert "openvino float32" in fit50("report", tmp_path).out
+    ended = fit50("report", tmp_path / "nowhere")
+    assert ended.code == 2
+    assert "outcome.json" in ended.err
+    assert not (tmp_path / "nowhere").exists()

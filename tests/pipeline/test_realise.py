@@ -1,0 +1,265 @@
+"""Recipes are performed step by step, each step once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from fit50.data.dataset import Dataset
+from fit50.pipeline import realise as module
+from fit50.pipeline.realise import realise, step_seed
+from fit50.pipeline.store import Store
+from fit50.runtimes.base import sha256
+from fit50.spec.errors import CheckpointError
+from fit50.spec.monitor import Monitor
+from fit50.spec.network import Network
+from fit50.spec.numerics import Int8
+from fit50.spec.recipe import SGD, AdamW, Edit, Load, Morph, Prune, Quantize, Recipe, Teacher, Train
+from fit50.train import train
+from fit50.weights.checkpoint import Checkpoint
+
+MORE = Train(epochs=1, batch=8, optimizer=SGD(lr=0.01), precision="float32")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Train]:
+    """The Train steps that are performed, as it happens."""
+    steps: list[Train] = []
+
+    def counted(checkpoint: Checkpoint, step: Train, *given: object, **named: object) -> Checkpoint:
+        steps.append(step)
+        return train(checkpoint, step, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train", counted)
+    return steps
+
+
+def same(one: Checkpoint, other: Checkpoint) -> bool:
+    return one.tensors.keys() == other.tensors.keys() and all(
+        torch.equal(tensor, other.tensors[key]) for key, tensor in one.tensors.items()
+    )
+
+
+def test_a_finished_recipe_is_not_performed_again(
+    recipe: Recipe, dataset: Dataset, store: Store, trained: list[Train]
+) -> None:
+    first = realise(recipe, dataset, store, Monitor())
+    again = realise(recipe, dataset, store, Monitor())
+    assert len(trained) == 1
+    assert same(first, again)
+    assert again.classes == dataset.classes
+    assert again.network.head.classes == 3
+
+
+def test_a_longer_recipe_starts_from_its_finished_prefix(
+    recipe: Recipe, dataset: Dataset, store: Store, trained: list[Train]
+) -> None:
+    grown = recipe.then(Morph(edits=(Edit(path="stages[*].blocks[*].attention", value="se"),)), MORE)
+    realise(recipe, dataset, store, Monitor())
+    result = realise(grown, dataset, store, Monitor())
+    realise(recipe.then(MORE), dataset, store, Monitor())
+    assert trained == [recipe.steps[1], MORE, MORE]
+    assert all(block.attention is not None for stage in result.network.stages for block in stage.blocks)
+
+
+def test_pruned_with_the_parent_as_teacher(
+    recipe: Recipe, dataset: Dataset, store: Store, trained: list[Train]
+) -> None:
+    recovery = MORE.model_copy(update={"teacher": Teacher(after=2)})
+    pruned = recipe.then(Prune(keep=0.5, multiple=2, samples=16), recovery)
+    result = realise(pruned, dataset, store, Monitor())
+    assert trained == [recipe.steps[1], recovery]
+    assert store.run(pruned.prefix(3), dataset.identity).model.exists()
+    assert result.tensors["layer1.0.conv1.weight"].numel() < 8 * 8
+
+
+def test_quantize_says_int8_and_keeps_nothing(recipe: Recipe, dataset: Dataset, store: Store) -> None:
+    result = realise(recipe.then(Quantize(samples=1000, max_drop=2)), dataset, store, Monitor())
+    assert result.numerics == Int8(dataset=dataset.identity, samples=24, max_drop=2)
+    assert same(result, realise(recipe, dataset, store, Monitor()))
+    assert len(list(store.folder.iterdir())) == 1
+
+
+def test_each_data_set_each_recipe_and_each_seed_has_its_own_folder(
+    recipe: Recipe, dataset: Dataset, store: Store
+) -> None:
+    other = replace(dataset, identity="another")
+    reseeded = recipe.model_copy(update={"seed": 4})
+    runs = {
+        store.run(recipe, dataset.identity).folder,
+        store.run(recipe, other.identity).folder,
+        store.run(recipe.then(MORE), dataset.identity).folder,
+        store.run(reseeded, dataset.identity).folder,
+    }
+    assert len(runs) == 4
+    assert store.run(recipe, dataset.identity).folder in runs
+
+
+def test_seeds_differ_between_steps_and_recipes(recipe: Recipe) -> None:
+    reseeded = recipe.model_copy(update={"seed": 4})
+    assert len({step_seed(recipe), step_seed(recipe.then(MORE)), step_seed(reseeded)}) == 3
+
+
+def test_a_run_leaves_its_recipe_its_machine_and_its_log(recipe: Recipe, dataset: Dataset, store: Store) -> None:
+    heard: list[str] = []
+
+    class Listener(Monitor):
+        def record(self, event: str, facts: Mapping[str, object]) -> None:
+            heard.append(event)
+
+    realise(recipe, dataset, store, Listener())
+    folder = store.run(recipe, dataset.identity).folder
+    assert {path.name for path in folder.iterdir()} == {
+        "recipe.yaml",
+        "environment.json",
+        "log.jsonl",
+        "model.safetensors",
+    }
+    assert Recipe.read(folder / "recipe.yaml") == recipe
+    assert "python" in json.loads((folder / "environment.json").read_text(encoding="utf-8"))["versions"]
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(line["event"], line["epoch"]) for line in lines] == [("epoch", 1), ("epoch", 2), ("epoch", 3)]
+    assert all(line["loss"] > 0 and 0 <= line["val"] <= 1 for line in lines)
+    assert heard == ["epoch"] * 3
+
+
+class Stop(Exception):
+    """Stands for a kill."""
+
+
+def stop_after(steps: int) -> Monitor:
+    """A monitor that ends the training after so many of its steps."""
+
+    class Bomb(Monitor):
+        def progress(self, label: str, done: int, total: int) -> None:
+            if done >= steps:
+                raise Stop
+
+    return Bomb()
+
+
+@pytest.mark.parametrize("optimizer", [SGD(lr=0.05), AdamW(lr=2e-3)], ids=["sgd", "adamw"])
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_stopped_training_goes_on_and_ends_with_the_same_bits(
+    recipe: Recipe,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: SGD | AdamW,
+    ema: float | None,
+) -> None:
+    step = recipe.steps[1].model_copy(update={"optimizer": optimizer, "ema": ema})
+    recipe = recipe.model_copy(update={"steps": (recipe.steps[0], step)})
+    monkeypatch.setattr(module, "train", partial(train, save_seconds=0))
+    whole, broken = Store(tmp_path / "whole"), Store(tmp_path / "broken")
+    realise(recipe, dataset, whole, Monitor())
+    run = broken.run(recipe, dataset.identity)
+    for steps in (1, 5, 8):  # of 9: in the first, the second and the last epoch
+        with pytest.raises(Stop):
+            realise(recipe, dataset, broken, stop_after(steps))
+        assert run.training.exists() == (steps > 3)
+        assert not run.model.exists()
+    realise(recipe, dataset, broken, Monitor())
+    assert not run.training.exists()
+    assert run.model.read_bytes() == whole.run(recipe, dataset.identity).model.read_bytes()
+
+
+def test_a_resumed_training_does_not_start_anew(
+    recipe: Recipe, dataset: Dataset, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "train", partial(train, save_seconds=0))
+    with pytest.raises(Stop):
+        realise(recipe, dataset, store, stop_after(7))
+    epochs: list[object] = []
+
+    class Listener(Monitor):
+        def record(self, event: str, facts: Mapping[str, object]) -> None:
+            epochs.append(facts["epoch"])
+
+    realise(recipe, dataset, store, Listener())
+    assert epochs == [3]
+
+
+@pytest.fixture
+def weights(recipe: Recipe, tmp_path: Path) -> Callable[[tuple[str, ...]], Path]:
+    """Writes a checkpoint of the recipe's network for these classes."""
+
+    def write(classes: tuple[str, ...]) -> Path:
+        first = recipe.steps[0]
+        assert isinstance(first, Load)
+        path = tmp_path / f"{len(classes)}.safetensors"
+        module.load(first, classes, seed=9).save(path)
+        return path
+
+    return write
+
+
+def test_starts_from_weights_of_the_digest(
+    dataset: Dataset, store: Store, weights: Callable[[tuple[str, ...]], Path]
+) -> None:
+    path = weights(dataset.classes)
+    start = Recipe(steps=(Load(weights=str(path), sha256=sha256(path)),))
+    assert same(realise(start, dataset, store, Monitor()), Checkpoint.load(path))
+
+
+def test_changed_weights_are_refused(
+    dataset: Dataset, store: Store, weights: Callable[[tuple[str, ...]], Path]
+) -> None:
+    path = weights(dataset.classes)
+    start = Recipe(steps=(Load(weights=str(path), sha256="0" * 64), MORE))
+    with pytest.raises(CheckpointError, match=r"3\.safetensors: expected SHA-256 000000000000\.\.\., found"):
+        realise(start, dataset, store, Monitor())
+    assert not store.run(start, dataset.identity).model.exists()
+
+
+def test_weights_for_other_classes_get_a_new_classifier(
+    dataset: Dataset, store: Store, weights: Callable[[tuple[str, ...]], Path]
+) -> None:
+    path = weights(("x", "y", "z", "w", "v"))
+    found = realise(Recipe(steps=(Load(weights=str(path)),)), dataset, store, Monitor())
+    before = Checkpoint.load(path)
+    assert found.tensors["fc.weight"].shape[0] == 3
+    assert torch.equal(found.tensors["conv1.weight"], before.tensors["conv1.weight"])
+
+
+def test_a_teacher_must_know_the_classes(
+    recipe: Recipe, dataset: Dataset, store: Store, weights: Callable[[tuple[str, ...]], Path]
+) -> None:
+    taught = MORE.model_copy(update={"teacher": Teacher(weights=str(weights(("x", "y"))))})
+    with pytest.raises(CheckpointError, match="must know the data set's 3 classes, found 2"):
+        realise(Recipe(steps=(recipe.steps[0], taught)), dataset, store, Monitor())
+
+
+def test_a_teacher_from_a_file_teaches(
+    recipe: Recipe, dataset: Dataset, store: Store, weights: Callable[[tuple[str, ...]], Path]
+) -> None:
+    path = weights(dataset.classes)
+    taught = MORE.model_copy(update={"teacher": Teacher(weights=str(path), sha256=sha256(path))})
+    first = recipe.steps[0]
+    with_teacher = realise(Recipe(steps=(first, taught)), dataset, store, Monitor())
+    without = realise(Recipe(steps=(first, MORE)), dataset, store, Monitor())
+    assert not same(with_teacher, without)
+
+
+def test_the_network_of_the_recipe_decides(recipe: Recipe, dataset: Dataset, store: Store) -> None:
+    first = recipe.steps[0]
+    assert isinstance(first, Load)
+    assert isinstance(first.network, Network)
+    start = realise(recipe.prefix(1), dataset, store, Monitor())
+    expected = first.network.model_copy(update={"head": first.network.head.model_copy(update={"classes": 3})})
+    assert start.network == expected
+    assert not store.folder.exists()

@@ -1,0 +1,66 @@
+"""Which networks are tried."""
+
+from __future__ import annotations
+
+import pytest
+
+from fit50.search.space import grown, growth, shrunk
+from fit50.spec.digest import edit
+from fit50.spec.network import SE, Network, Swish
+from fit50.spec.presets import EFFORTS, resnet
+from fit50.spec.recipe import Load, Morph, Prune, Recipe, Train
+
+EFFORT = EFFORTS["demo"]
+
+
+@pytest.fixture
+def network() -> Network:
+    return resnet((1, 2, 1), widths=(8, 8, 8))
+
+
+@pytest.fixture
+def baseline(network: Network) -> Recipe:
+    return Recipe(steps=(Load(network=network), EFFORT.train), seed=5)
+
+
+def test_every_technique_is_tried_beside_the_control(baseline: Recipe, network: Network) -> None:
+    recipes = grown(baseline, network, EFFORT)
+    assert list(recipes) == ["control", "se", "deeper", "swish"]
+    assert recipes["control"].steps == (*baseline.steps, EFFORT.grow)
+    for name in ("se", "deeper", "swish"):
+        start, morph, training = recipes[name].steps[:2], recipes[name].steps[2], recipes[name].steps[3]
+        assert (start, training, len(recipes[name].steps)) == (baseline.steps, EFFORT.grow, 4)
+        assert isinstance(morph, Morph)
+        assert recipes[name].seed == 5
+
+
+def test_only_the_techniques_of_the_effort_are_tried(baseline: Recipe, network: Network) -> None:
+    assert list(grown(baseline, network, EFFORT.model_copy(update={"techniques": ("swish",)}))) == ["control", "swish"]
+    assert list(grown(baseline, network, EFFORT.model_copy(update={"techniques": ()}))) == ["control"]
+
+
+def test_what_the_network_has_is_skipped(baseline: Recipe, network: Network) -> None:
+    attentive = edit(network, "stages[*].blocks[*].attention", SE())
+    assert growth(attentive, "se") is None
+    assert growth(network.model_copy(update={"activation": Swish()}), "swish") is None
+    assert list(grown(baseline, attentive, EFFORT)) == ["control", "deeper", "swish"]
+
+
+def test_what_only_some_blocks_have_is_tried(network: Network) -> None:
+    assert growth(edit(network, "stages[0].blocks[*].attention", SE()), "se") is not None
+
+
+def test_the_deepest_stage_gets_one_more_block(network: Network) -> None:
+    assert growth(network, "deeper") == Morph(depths=(1, 3, 1))
+
+
+def test_the_parent_teaches_what_it_is_pruned_to(baseline: Recipe) -> None:
+    parent = baseline.then(EFFORT.grow)
+    recipe = shrunk(parent, 0.25, EFFORT)
+    prune, recovery = recipe.steps[3:]
+    assert recipe.steps[:3] == parent.steps
+    assert prune == Prune(keep=0.25)
+    assert isinstance(recovery, Train)
+    assert recovery.teacher is not None
+    assert recovery.teacher.after == 3
+    assert recovery.model_copy(update={"teacher": None}) == EFFORT.recover
