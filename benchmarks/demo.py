@@ -1,8 +1,8 @@
-"""The demo's claims, over several seeds: the chosen file against the trained float ResNet-50 and a support-vector machine.
+"""The demo's claims, over several seeds: the chosen file against the trained ResNet-50 and a support-vector machine.
 
 For each seed the whole main job runs on fashion-mini, at the demo's settings. The support-vector machine gets the same
-training images at their full 28x28 pixels, scaled to 0..1; kernel, C and gamma are chosen on the same validation images,
-and it is then fitted to training and validation images together, which our networks never are.
+training images at their full 28x28 pixels, scaled to 0..1; kernel, C and gamma are chosen on the same validation
+images, and it is then fitted to training and validation images together, which our networks never are.
 
     python benchmarks/demo.py --seeds 0 1 2 --out runs/benchmark --json benchmarks/demo.json
 """
@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.svm import SVC
@@ -33,7 +34,7 @@ GRID = [("rbf", c, gamma) for c in (1, 3, 10, 30, 100) for gamma in ("scale", 0.
 GRID += [("linear", c, "scale") for c in (0.01, 0.03, 0.1)]
 
 
-def support_vector_machine(out: Path, seed: int) -> dict[str, object]:
+def support_vector_machine(out: Path, seed: int) -> dict[str, Any]:
     """Test accuracy (percent) of the best of the grid on validation."""
     dataset = open_dataset("fashion-mini", Input(height=28, width=28, resize="stretch"), cache=out / "cache", seed=seed)
     (x, y), (vx, vy), (tx, ty) = (pixels(dataset, name) for name in ("train", "val", "test"))
@@ -54,7 +55,7 @@ def pixels(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(images.images)[..., 0].reshape(len(images), -1) / 255, images.labels
 
 
-def row(outcome: Outcome, seconds: float) -> dict[str, object]:
+def row(outcome: Outcome, seconds: float) -> dict[str, Any]:
     """The figures of one run."""
     chosen = next(c for c in outcome.candidates if c.verdict == "chosen")
     reference = next(c for c in outcome.candidates if c.verdict == "reference")
@@ -82,7 +83,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--json", type=Path, default=Path("benchmarks/demo.json"))
     given = parser.parse_args()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for seed in given.seeds:
         budget = Budget(latency=20.0, max_drop=2.0)
         request = Request(data="fashion-mini", effort=EFFORTS["demo"], budget=budget, seed=seed)
@@ -90,24 +91,19 @@ def main() -> None:
         outcome = optimize(request, given.out, Screen())
         rows.append(row(outcome, time.monotonic() - started) | {"svm": support_vector_machine(given.out, seed)})
         print(f"seed {seed}: {job_folder(request, given.out)}", file=sys.stderr)
-    print(
-        f"{'seed':>4} {'chosen':<36} {'ms':>6} {'torch ms':>8} {'faster':>7} {'smaller':>8} {'drop':>5} {'test %':>7} {'SVM %':>6} {'s':>5}"
-    )
+    names = ("chosen", "ms", "torch", "faster", "smaller", "drop", "test", "SVM")
+    print(" seed {:<33} {:>6} {:>6} {:>7} {:>8} {:>5} {:>5} {:>5}".format(*names))
     for r in rows:
         print(
-            f"{r['seed']:>4} {r['chosen']:<36} {r['latency_ms']['median']:>6.2f} {r['torch_eager_ms']['median']:>8.2f} "
-            f"{r['speedup']:>6.1f}x {r['smaller']:>7.1f}x {r['drop']:>5.1f} {r['test']:>7.1f} {r['svm']['test']:>6.1f} {r['seconds']:>5.0f}"
+            f"{r['seed']:>5} {r['chosen']:<33} {r['latency_ms']['median']:>6.2f} {r['torch_eager_ms']['median']:>6.2f} "
+            f"{r['speedup']:>6.1f}x {r['smaller']:>7.1f}x {r['drop']:>5.1f} {r['test']:>5.1f} {r['svm']['test']:>5.1f}"
         )
     summary = {}
     for name in ("speedup", "smaller", "drop", "test", "seconds"):
         values = [r[name] for r in rows]
-        summary[name] = {
-            "median": statistics.median(values),
-            "least": min(values),
-            "most": max(values),
-            "n": len(values),
-        }
-        print(f"{name}: median {summary[name]['median']:.2f} [{min(values):.2f}, {max(values):.2f}], n={len(values)}")
+        median = statistics.median(values)
+        summary[name] = {"median": median, "least": min(values), "most": max(values), "n": len(values)}
+        print(f"{name}: median {median:.2f} [{min(values):.2f}, {max(values):.2f}], n={len(values)}")
     facts = {"environment": environment().model_dump(), "runs": rows, "summary": summary}
     write_text(given.json, json.dumps(facts, indent=1) + "\n")
 
