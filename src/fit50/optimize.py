@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,11 @@ from fit50.search.front import costs, front
 from fit50.search.objective import choice_rule, choose, excesses, sentence
 from fit50.search.space import grown, shrunk
 from fit50.spec.digest import digest, edit
-from fit50.spec.errors import RuntimeRefusal
+from fit50.spec.errors import DataError, RuntimeRefusal
 from fit50.spec.files import write_text
 from fit50.spec.machine import environment, physical_cores
 from fit50.spec.monitor import Monitor
-from fit50.spec.network import Input, Network
+from fit50.spec.network import Network
 from fit50.spec.outcome import Candidate, Difference, Outcome, Trial
 from fit50.spec.presets import network as preset
 from fit50.spec.recipe import Load, Quantize, Recipe
@@ -84,16 +85,20 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         progress=lambda done, total: monitor.progress("decode", done, total),
     )
     monitor.say(dataset.audit.summary())
+    if request.start is not None:
+        refuse_other_splits(Path(request.start), dataset, request.seed)
     write_text(folder / "request.yaml", request.yaml())
     job = Job(request, folder, Store(out / "steps"), dataset, threads, monitor)
 
-    head = start.head.model_copy(update={"classes": len(dataset.classes)})
-    keeps = feasible(start.model_copy(update={"head": head}), request, threads, monitor)
+    if (folder / "outcome.json").exists():
+        monitor.say(f"{folder}: finished before; remove outcome.json to measure and choose anew")
+        return Outcome.read(folder / "outcome.json")
+    keeps = feasible_keeps(job, start)
     baseline, best, trials = grow(job, start)
     recipes = {"baseline": baseline, "grown": best} if best != baseline else {"baseline": baseline}
     for keep in sorted(keeps, reverse=True):
         if keep < 1:
-            recipes[f"pruned to {keep:.0%}"] = shrunk(best, keep, request.effort)
+            recipes[f"pruned to {100 * keep:.4g}%"] = shrunk(best, keep, request.effort)
     candidates, answers = deploy(job, recipes)
     judged, chosen = judge(job, candidates, answers)
 
@@ -119,23 +124,58 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     return outcome
 
 
+def feasible_keeps(job: Job, start: Network) -> tuple[float, ...]:
+    """What the budget allows, found out once: a resumed job keeps to it."""
+    kept = job.folder / "feasible.json"
+    if kept.exists():
+        return tuple(json.loads(kept.read_text(encoding="utf-8")))
+    head = start.head.model_copy(update={"classes": len(job.dataset.classes)})
+    keeps = feasible(start.model_copy(update={"head": head}), job.request, job.threads, job.monitor)
+    write_text(kept, json.dumps(keeps))
+    return keeps
+
+
 def job_folder(request: Request, out: Path) -> Path:
     """Where the job keeps what is its own."""
     return out / f"{Path(request.data).name}-{digest(request)[:8]}"
 
 
 def start_network(request: Request) -> Network:
-    """The network that the job starts from, at the input size that suits the images."""
-    network = preset(request.network) if request.start is None else load_weights(Path(request.start)).network
+    """The network that the job starts from.
+
+    Its input has the size that was asked for, or that fit50 trained the given weights at, or that suits the images;
+    edits come last. Raises SpecError, NotBuiltError, and what reading the data or the weights raises.
+    """
+    if request.start is None:
+        network, size = preset(request.network), request.image_size
+    else:
+        checkpoint = load_weights(Path(request.start))
+        network = checkpoint.network
+        size = request.image_size or (network.inputs[0].height if checkpoint.provenance else None)
+    if size != network.inputs[0].height or request.start is None:
+        network = sized(network, size or fitting_size(peek(request.data).sizes))
     for change in request.edits:
         network = edit(network, change.path.removeprefix("network."), change.value)
-    size = request.image_size or fitting_size(peek(request.data).sizes)
-    image = network.inputs[0]
+    cost(network)  # refuses what is not built before anything is read
+    return network
+
+
+def refuse_other_splits(start: Path, dataset: Dataset, seed: int) -> None:
+    """Raises DataError where weights of fit50's own were trained with splits drawn from another seed."""
+    known = load_weights(start).provenance or {}
+    if known.get("dataset") != dataset.identity and known.get("seed", str(seed)) != str(seed):
+        raise DataError(
+            f"{start}: was trained with splits drawn from seed {known['seed']}, found seed {seed}, under which images "
+            f"that it learned from would count as validation; give --seed {known['seed']}"
+        )
+
+
+def sized(network: Network, size: int) -> Network:
+    """The network for square images of so many pixels; small ones are stretched, for they have no margin to crop."""
     update: dict[str, object] = {"height": size, "width": size}
     if size < 128:
-        update["resize"] = "stretch"  # small images have no margin to crop
-    fitted: Input = image.model_copy(update=update)
-    return network.model_copy(update={"inputs": (fitted,)})
+        update["resize"] = "stretch"
+    return network.model_copy(update={"inputs": tuple(image.model_copy(update=update) for image in network.inputs)})
 
 
 def fitting_size(sizes: tuple[int, int]) -> int:
@@ -252,13 +292,20 @@ def _int8_drop(request: Request) -> float:
 
 
 def _exported(job: Job, checkpoint: Checkpoint, recipe: Recipe, name: str, folder: Path) -> Bundle:
-    """The bundle of a checkpoint, made unless a call before has made it."""
+    """The bundle of a checkpoint, made (or refused) unless a call before has done so."""
     if folder.exists():
         return Bundle.open(folder)
+    kept = folder.with_name(f"{name}.refused")
+    if kept.exists():
+        raise RuntimeRefusal(kept.read_text(encoding="utf-8"))
     chosen = runtime(name)
-    if refusal := chosen.refusal(checkpoint.network, job.request.device):
-        raise RuntimeRefusal(refusal)
-    return chosen.export(checkpoint, folder, calibration(checkpoint, job.dataset, seed=step_seed(recipe)))
+    try:
+        if refusal := chosen.refusal(checkpoint.network, job.request.device):
+            raise RuntimeRefusal(refusal)
+        return chosen.export(checkpoint, folder, calibration(checkpoint, job.dataset, seed=step_seed(recipe)))
+    except RuntimeRefusal as refused:
+        write_text(kept, str(refused))
+        raise
 
 
 def judge(

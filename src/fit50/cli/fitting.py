@@ -7,19 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fit50.cli.options import (
-    DryRun,
-    Json,
-    Set,
-    edited,
-    emit,
-)
+from fit50.cli.options import DryRun, Json, Set, Threads, edited, emit, network_edits
 from fit50.cli.screen import Screen
-from fit50.spec.digest import edit, scalar
+from fit50.spec.digest import edit
 from fit50.spec.errors import SpecError
 from fit50.spec.outcome import Outcome
 from fit50.spec.presets import EFFORTS
-from fit50.spec.recipe import Edit
 from fit50.spec.request import Request
 from fit50.spec.value import suggestion
 
@@ -36,8 +29,8 @@ def optimize(
     start: Annotated[Path | None, Parameter(help="A trained ResNet: .safetensors, .pth or .pt.")] = None,
     network: Annotated[str | None, Parameter(help="A network of the zoo to train (default resnet50).")] = None,
     image_size: Annotated[int | None, Parameter(help="Pixels; by default what suits the images.")] = None,
-    effort: Annotated[str, Parameter(help="How much is tried: demo, quick or full.")] = "quick",
-    threads: Annotated[int | None, Parameter(help="By default the number of cores.")] = None,
+    effort: Annotated[str | None, Parameter(help="How much is tried: demo, quick (the default) or full.")] = None,
+    threads: Threads = None,
     seed: int | None = None,
     out: Annotated[Path, Parameter(help="The folder for everything that is made.")] = Path("runs"),
     config: Annotated[Path | None, Parameter(help="A request as YAML; options come on top of it.")] = None,
@@ -76,7 +69,8 @@ def optimize(
         image = chosen.inputs[0]
         emit(
             request.canonical(),
-            f"would train {len(request.effort.techniques) + 2} networks at {image.height}x{image.width}, prune to "
+            f"would grow the baseline by {', '.join(request.effort.techniques)} at {image.height}x{image.width}, "
+            f"prune to "
             f"{', '.join(f'{keep:.0%}' for keep in request.effort.keeps)}, export and measure each in "
             f"{', '.join(request.runtimes)}, float32 and int8, below {job_folder(request, out)}:\n\n{request.yaml()}",
             as_json,
@@ -92,22 +86,23 @@ def optimize(
     emit(outcome.model_dump(mode="json") | {"folder": str(folder)}, text, as_json)
 
 
-def _request(config: Path | None, effort: str, options: dict[str, object], edits: tuple[str, ...]) -> Request:
+def _request(config: Path | None, effort: str | None, options: dict[str, object], edits: tuple[str, ...]) -> Request:
     """The request that a YAML file, the options and the edits say, in this order."""
-    if effort not in EFFORTS:
+    if effort is not None and effort not in EFFORTS:
         raise SpecError(f"--effort {effort!r}: unknown{suggestion(effort, EFFORTS)}")
     if config is not None:
         request = Request.read(config)
     elif options["data"] is None:
         raise SpecError("optimize: expected a folder of images, or fashion-mini, found none; see fit50 optimize --help")
     else:
-        request = Request(data=str(options["data"]), effort=EFFORTS[effort])
+        request = Request(data=str(options["data"]), effort=EFFORTS["quick"])
+    if effort is not None:
+        request = edit(request, "effort", EFFORTS[effort])
     for path, value in options.items():
         if value is not None:
             request = edit(request, path, value)
-    inner = [text for text in edits if text.startswith("network.")]
-    pairs = [text.partition("=") for text in inner]
-    changes = tuple(Edit(path=path, value=scalar(data)) for path, _, data in pairs)
+    inner = tuple(text for text in edits if text.startswith("network."))
+    changes = network_edits(inner)
     request = request.model_copy(update={"edits": request.edits + changes})
     return edited(request, tuple(text for text in edits if text not in inner))
 

@@ -28,7 +28,9 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
             traceback.print_exc()
         _end(f"error: {error}", 2)
     except KeyboardInterrupt:
-        _end("\nstopped; what is finished is kept: run the same command again to go on from there", 130)
+        _end(
+            "\nstopped; what optimize, train and prune have finished is kept: run the same command again to go on", 130
+        )
     except Exception as error:
         if debug:
             raise

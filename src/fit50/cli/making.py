@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -17,14 +18,15 @@ from fit50.cli.options import (
     edited,
     emit,
     file_digest,
+    network_edits,
     resident,
     split_seed,
 )
 from fit50.cli.screen import Screen
-from fit50.spec.digest import edit, scalar
-from fit50.spec.errors import BundleError, SpecError
+from fit50.spec.digest import edit
+from fit50.spec.errors import BundleError, CheckpointError, SpecError
 from fit50.spec.presets import EFFORTS
-from fit50.spec.recipe import Edit, Load, Prune, Quantize, Recipe, Teacher, Train
+from fit50.spec.recipe import Load, Prune, Quantize, Recipe, Teacher, Train
 from fit50.spec.request import Request
 
 
@@ -35,7 +37,7 @@ def train(
     start: Annotated[Path | None, Parameter(help="Weights to start from, instead of a network.")] = None,
     teacher: Annotated[Path | None, Parameter(help="Weights of a trained network to distil from.")] = None,
     image_size: int | None = None,
-    seed: int = 0,
+    seed: Seed = None,
     output: Annotated[Path, Parameter(help="The file to write.")] = Path("model.safetensors"),
     out: Path = Path("runs"),
     set_: Set = (),
@@ -52,17 +54,25 @@ def train(
         step = step.model_copy(update={"teacher": Teacher(weights=str(teacher), sha256=file_digest(teacher))})
     from fit50.optimize import start_network
 
-    changes = [text.partition("=") for text in set_ if text not in edits]
-    request = Request(
-        data=data,
-        network=network,
-        start=str(start) if start else None,
-        edits=tuple(Edit(path=path, value=scalar(value)) for path, _, value in changes),
-        effort=EFFORTS["quick"],
-    )
-    request = edit(edit(request, "image_size", image_size), "seed", seed)
+    given: dict[str, object] = {
+        "data": data,
+        "network": network,
+        "start": str(start) if start else None,
+        "image_size": image_size,
+        "seed": split_seed(seed, _provenance(start) or _provenance(teacher)),
+        "edits": network_edits(tuple(text for text in set_ if text not in edits)),
+        "effort": EFFORTS["quick"],
+    }
+    request = Request.parse(given, "train")
     loaded = Load(network=start_network(request), weights=request.start, sha256=file_digest(start) if start else None)
-    _make(Recipe(steps=(loaded, step), seed=request.seed), data, output, out, dry_run, as_json)
+    recipe = Recipe.parse({"steps": (loaded, step), "seed": request.seed}, "train")
+    _make(recipe, data, output, out, dry_run, as_json)
+
+
+def _provenance(weights: Path | None) -> Mapping[str, str] | None:
+    from fit50.weights.foreign import load_weights
+
+    return load_weights(weights).provenance if weights else None
 
 
 def prune(
@@ -94,9 +104,7 @@ def prune(
         trained = EFFORTS["quick"].recover.model_copy(update={"teacher": Teacher(after=1)})
         steps.append(edited(edit(trained, "epochs", recover), known["train"]))
     loaded = Load(weights=str(model), sha256=file_digest(model))
-    from fit50.weights.foreign import load_weights
-
-    drawn = split_seed(seed, load_weights(model).provenance)
+    drawn = split_seed(seed, _provenance(model))
     recipe = Recipe.parse({"steps": (loaded, *steps), "seed": drawn}, "prune")
     _make(recipe, data, output, out, dry_run, as_json)
 
@@ -111,14 +119,18 @@ def _make(recipe: Recipe, data: str, output: Path, out: Path, dry_run: bool, as_
     from fit50.optimize import module_answers
     from fit50.pipeline.realise import realise
     from fit50.pipeline.store import Store
-    from fit50.weights.foreign import load_weights
+    from fit50.weights.foreign import load_weights, refuse_other_classes
 
+    if output.is_dir():
+        raise CheckpointError(f"{output}: expected a file to write, found a folder; choose another --output")
     screen = Screen()
     first = recipe.steps[0]
     assert isinstance(first, Load)
     network = first.network or load_weights(Path(str(first.weights))).network
     dataset = resident(data, network, out, recipe.seed, screen)
     screen.say(dataset.audit.summary())
+    if any(isinstance(step, Prune) for step in recipe.steps):
+        refuse_other_classes(load_weights(Path(str(first.weights))), dataset.classes, str(first.weights))
     checkpoint = realise(recipe, dataset, Store(out / "steps"), screen)
     checkpoint.save(output)
     found = accuracy(module_answers(checkpoint, dataset.split("val")))
@@ -152,12 +164,13 @@ def quantize(
     from fit50.compress.quantize import calibration
     from fit50.compress.quantize import quantize as quantized
     from fit50.runtimes import runtime as runtime_named
-    from fit50.weights.foreign import load_weights
+    from fit50.weights.foreign import load_weights, refuse_other_classes
 
     _refuse_existing(output)
     checkpoint = load_weights(model)
     drawn = split_seed(seed, checkpoint.provenance)
     dataset = resident(data, checkpoint.network, out, drawn, Screen())
+    refuse_other_classes(checkpoint, dataset.classes, str(model))
     form = quantized(checkpoint, step, dataset)
     bundle = runtime_named(runtime).export(form, output, calibration(form, dataset, seed=drawn))
     emit({"bundle": str(output), "size_mb": bundle.size}, f"{output}: {bundle.size:.2f} MB, int8, {runtime}", as_json)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from fit50.cli.screen import Screen
 from fit50.spec.digest import edit, scalar
 from fit50.spec.errors import SpecError
+from fit50.spec.recipe import Edit
 from fit50.spec.value import Value
 
 if TYPE_CHECKING:
@@ -25,7 +27,11 @@ Set = Annotated[
     tuple[str, ...],
     Parameter(name="--set", negative="", help="PATH=VALUE: any field of the spec; --train.epochs 30 says the same."),
 ]
-Seed = Annotated[int | None, Parameter(help="Of the splits; by default the one that the model was trained with.")]
+Threads = Annotated[int | None, Parameter(validator=Number(gte=1), help="By default the number of cores.")]
+Seed = Annotated[
+    int | None,
+    Parameter(validator=Number(gte=0), help="Of the splits; by default the one that the model was trained with."),
+]
 RuntimeName = Literal["openvino", "onnxruntime", "torch"]
 Deployable = Literal["openvino", "onnxruntime"]
 
@@ -38,11 +44,21 @@ def emit(facts: object, text: str, as_json: bool) -> None:
 def edited(value: V, edits: tuple[str, ...]) -> V:
     """The value with every PATH=VALUE put in. Raises SpecError."""
     for text in edits:
-        path, equals, data = text.partition("=")
-        if not equals:
-            raise SpecError(f"--set {text}: expected PATH=VALUE, such as train.epochs=30")
+        path, data = _pair(text)
         value = edit(value, path, scalar(data))
     return value
+
+
+def network_edits(edits: tuple[str, ...]) -> tuple[Edit, ...]:
+    """PATH=VALUE texts as edits of the network. Raises SpecError."""
+    return tuple(Edit(path=path, value=scalar(data)) for path, data in map(_pair, edits))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    path, equals, data = text.partition("=")
+    if not equals:
+        raise SpecError(f"--set {text}: expected PATH=VALUE, such as train.epochs=30")
+    return path, data
 
 
 def split_seed(given: int | None, provenance: Mapping[str, str] | None) -> int:

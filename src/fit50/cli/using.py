@@ -7,13 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fit50.cli.options import (
-    Json,
-    Seed,
-    emit,
-    resident,
-    split_seed,
-)
+from fit50.cli.options import Json, Seed, Threads, emit, resident, split_seed
 from fit50.cli.screen import Screen
 from fit50.spec.errors import SpecError
 from fit50.spec.machine import physical_cores
@@ -24,7 +18,7 @@ from fit50.spec.presets import network as preset
 def benchmark(
     bundles: Annotated[tuple[Path, ...], Parameter(help="One or more bundles, measured in turns.", negative="")],
     *,
-    threads: int | None = None,
+    threads: Threads = None,
     rounds: Annotated[int, Parameter(help="Turns of each bundle, of ten timed calls.")] = 12,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +51,7 @@ def evaluate(
     data: str,
     *,
     split: Literal["train", "val", "test"] = "val",
-    threads: int | None = None,
+    threads: Threads = None,
     seed: Seed = None,
     out: Path = Path("runs"),
     as_json: Json = False,
@@ -99,7 +93,7 @@ def predict(
     images: Annotated[tuple[Path, ...], Parameter(help="One or more image files.", negative="")],
     *,
     top: Annotated[int, Parameter(help="How many classes to name.")] = 3,
-    threads: int | None = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Classify images with a bundle.
@@ -121,7 +115,7 @@ def predict(
     emit({"images": facts}, "\n".join(lines), as_json)
 
 
-def verify(bundle: Path, *, threads: int | None = None, as_json: Json = False) -> None:
+def verify(bundle: Path, *, threads: Threads = None, as_json: Json = False) -> None:
     """Check a bundle: its files' digests, and that it answers here as it did where it was made.
 
     Example: fit50 verify runs/photos-1a2b3c4d/best
@@ -131,7 +125,7 @@ def verify(bundle: Path, *, threads: int | None = None, as_json: Json = False) -
 
     found = verified(Bundle.open(bundle), threads or physical_cores())
     text = (
-        f"{bundle}: files unchanged; {found.same_answers} of {found.images} golden answers the same; largest "
+        f"{bundle}: model files unchanged; {found.same_answers} of {found.images} golden answers the same; largest "
         f"difference of a probability {found.largest_difference:.2g} (allowed {found.tolerance:.2g})"
     )
     emit({"bundle": str(bundle), **vars(found)}, text, as_json)

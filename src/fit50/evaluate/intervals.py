@@ -28,6 +28,8 @@ def difference(correct: NDArray[np.bool_], reference: NDArray[np.bool_], seed: i
     mean, n = float(points.mean()), len(points)
     if points.std() == 0:
         return Difference(points=mean, low=mean, high=mean, n=n)
-    drawn = bootstrap((points,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(seed))
+    drawn = bootstrap(
+        (points,), np.mean, n_resamples=2000, batch=50, method="percentile", rng=np.random.default_rng(seed)
+    )
     low, high = drawn.confidence_interval
     return Difference(points=mean, low=float(low), high=float(high), n=n)

@@ -53,7 +53,7 @@ class ResNet(nn.Module):
 
 def _built(network: Network) -> Classifier:
     """The network's classifier, once everything else that is not built yet has been refused by name."""
-    if len(network.inputs) > 1:
+    if len(network.inputs) > 1 or network.fusion is not None:
         raise NotBuiltError("network: two inputs (fusion) are not built yet; use one input")
     if network.stem.kind in ("deep", "7x7+3x3x3"):
         raise NotBuiltError(f"stem: {network.stem.kind!r} is not built yet; built: 7x7, light, low-resolution")

@@ -15,12 +15,12 @@ from fit50.nn.compose import compose
 from fit50.pipeline.store import RunLog, Store
 from fit50.runtimes.base import sha256
 from fit50.spec.digest import digest
-from fit50.spec.errors import CheckpointError
+from fit50.spec.errors import CheckpointError, SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Step, Teacher, Train
 from fit50.train import train
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.foreign import fit_classes, load_weights
+from fit50.weights.foreign import fit_classes, load_weights, refuse_other_classes
 from fit50.weights.surgery import morph
 
 
@@ -87,12 +87,16 @@ def load(step: Load, classes: tuple[str, ...], seed: int) -> Checkpoint:
 def _file(weights: str, expected: str | None, step: Load | None = None) -> Checkpoint:
     path = Path(weights)
     checkpoint = load_weights(path)
-    if expected is not None and (found := sha256(path)) != expected:
+    found = sha256(path)
+    if expected is None:
+        raise SpecError(f"{path}: expected its sha256 beside it, lest a changed file go unnoticed; it is {found}")
+    if found != expected:
         raise CheckpointError(
             f"{path}: expected SHA-256 {expected[:12]}..., found {found[:12]}...; the file was changed"
         )
     if step is not None and step.network is not None:
-        checkpoint = checkpoint.with_(network=step.network.model_copy(update={"head": checkpoint.network.head}))
+        head = step.network.head.model_copy(update={"classes": checkpoint.network.head.classes})
+        checkpoint = checkpoint.with_(network=step.network.model_copy(update={"head": head}))
     return checkpoint
 
 
@@ -102,9 +106,5 @@ def _teacher(teacher: Teacher, recipe: Recipe, dataset: Dataset, store: Store, m
         return realise(recipe.prefix(teacher.after), dataset, store, monitor).module()
     assert teacher.weights is not None
     checkpoint = _file(teacher.weights, teacher.sha256)
-    if checkpoint.network.head.classes != len(dataset.classes):
-        raise CheckpointError(
-            f"{teacher.weights}: a teacher must know the data set's {len(dataset.classes)} classes, "
-            f"found {checkpoint.network.head.classes}"
-        )
+    refuse_other_classes(checkpoint, dataset.classes, teacher.weights)
     return checkpoint.module().requires_grad_(False)

@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from fit50.spec.errors import BundleError, MissingExtraError
+from fit50.spec.errors import BundleError, MissingExtraError, SpecError
 from fit50.spec.files import write_folder, write_text
 from fit50.spec.network import Input, Network
 from fit50.spec.outcome import Environment, Score
@@ -65,7 +65,10 @@ class Bundle:
             raise BundleError(
                 f"{folder}: expected a bundle (a folder with bundle.json), found none; fit50 export makes one"
             )
-        return cls(folder, Manifest.read(path))
+        try:
+            return cls(folder, Manifest.read(path))
+        except SpecError as error:
+            raise BundleError(str(error)) from None
 
     def file(self, suffix: str) -> Path:
         """The path of the model file with this suffix. Raises BundleError."""

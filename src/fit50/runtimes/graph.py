@@ -21,7 +21,7 @@ from fit50.weights.checkpoint import Checkpoint
 
 
 class _Weights:
-    """A checkpoint that equals every other one with the very same tensors, whatever its numerics."""
+    """A checkpoint that equals any other with the same network and the very same tensors, whatever its numerics."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
@@ -30,7 +30,10 @@ class _Weights:
         return id(self.checkpoint.tensors)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Weights) and other.checkpoint.tensors is self.checkpoint.tensors
+        if not isinstance(other, _Weights):
+            return NotImplemented
+        mine, theirs = self.checkpoint, other.checkpoint
+        return mine.tensors is theirs.tensors and mine.network == theirs.network
 
 
 def onnx_graph(checkpoint: Checkpoint) -> bytes:

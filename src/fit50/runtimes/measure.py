@@ -19,6 +19,7 @@ from fit50.spec.monitor import Monitor
 from fit50.spec.outcome import Latency, Score, Throughput
 
 _Z = 1.96
+_REST = 0.02  # seconds, in which the threads of the runtime before stop spinning
 
 
 def median_interval(times: Sequence[float]) -> tuple[float, float, float]:
@@ -60,8 +61,11 @@ def measure(
     sessions = {name: runtime(bundle.manifest.runtime).open(bundle, threads) for name, bundle in bundles.items()}
     single: dict[str, list[float]] = {name: [] for name in bundles}
     many: dict[str, list[float]] = {name: [] for name in bundles}
+    names = list(bundles)
     for turn in range(rounds):
-        for name, session in sessions.items():
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            session = sessions[name]
+            time.sleep(_REST)
             one, group = sample(bundles[name], 1), sample(bundles[name], batch)
             single[name] += _times(session, one, calls, warm=2)
             many[name] += _times(session, group, 1, warm=1)

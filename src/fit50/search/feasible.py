@@ -23,14 +23,14 @@ from fit50.spec.network import Network
 from fit50.spec.numerics import Float32, Int8, Numerics
 from fit50.spec.outcome import Score
 from fit50.spec.recipe import Prune
-from fit50.spec.request import Request
+from fit50.spec.request import Budget, Request
 from fit50.weights.checkpoint import Checkpoint
 
 _INT8 = Int8(dataset="untrained", samples=16, max_drop=100)
 
 
 def feasible(network: Network, request: Request, threads: int, monitor: Monitor) -> tuple[float, ...]:
-    """The fractions of multiply-accumulates, 1 among them, at which an untrained network meets the budget's costs.
+    """The fractions of multiply-accumulates, 1 among them, at which an untrained network meets the costs, or nearly.
 
     Each fraction is exported in each runtime, in float32 and then in int8, until one form is within the budget; a
     smaller fraction of one that passed in float32 passes too.
@@ -39,7 +39,7 @@ def feasible(network: Network, request: Request, threads: int, monitor: Monitor)
     where none passes.
     """
     keeps = (1.0, *sorted(request.effort.keeps, reverse=True))
-    budget = request.budget
+    budget = _generous(request.budget)
     _untrained(network, min(keeps))  # refuses what pruning cannot reach
     if budget.latency is None and budget.size is None and budget.memory is None:
         return keeps
@@ -59,6 +59,12 @@ def feasible(network: Network, request: Request, threads: int, monitor: Monitor)
     if not passed:
         raise BudgetError(_nearest(tried, request))
     return tuple(passed)
+
+
+def _generous(budget: Budget) -> Budget:
+    """The budget's costs and a fifth more: a quick look at a proxy refuses only what is clearly out."""
+    limits = {name: getattr(budget, name) for name in ("latency", "size", "memory")}
+    return Budget(**{name: 1.2 * limit for name, limit in limits.items() if limit is not None}, max_drop=None)
 
 
 def _untrained(network: Network, keep: float) -> Checkpoint:

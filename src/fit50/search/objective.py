@@ -67,11 +67,12 @@ def _nearest(candidates: Sequence[Candidate], budget: Budget, best_float: float)
 def choice_rule(request: Request) -> str:
     """The rule by which the choice is made, in words."""
     budget = request.budget
+    bounds = []
     if budget.max_drop is not None:
-        return f"the fastest within the budget, at most {budget.max_drop:.3g} points below the best float file"
+        bounds.append(f"at most {budget.max_drop:.3g} points below the best float file")
     if budget.min_accuracy is not None:
-        return f"the fastest within the budget, with at least {budget.min_accuracy:.3g} % on validation"
-    return "the most accurate within the budget"
+        bounds.append(f"at least {budget.min_accuracy:.3g} % on validation")
+    return f"the fastest within the budget, {' and '.join(bounds)}" if bounds else "the most accurate within the budget"
 
 
 def sentence(chosen: Candidate, candidates: tuple[Candidate, ...], request: Request) -> str:

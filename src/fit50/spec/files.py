@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from fit50.spec.errors import StorageError
 
@@ -20,7 +23,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(f"{path}: the disk is full; free some space and run the same command again") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             raise StorageError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
         raise
 
@@ -33,6 +36,7 @@ def write_atomically(path: Path, fill: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         try:
             fill(temporary)
             _sync(temporary)
@@ -49,21 +53,31 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
-    """Like ``write_atomically`` for a folder, which must not exist yet or is replaced as a whole."""
+    """Like ``write_atomically`` for a folder; one that exists is replaced as a whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with storage_errors(path):
-        shutil.rmtree(temporary, ignore_errors=True)
+        _sweep(path)
         temporary.mkdir(parents=True)
         try:
             fill(temporary)
             for file in temporary.rglob("*"):
                 _sync(file)
-            shutil.rmtree(path, ignore_errors=True)
+            if path.exists():
+                os.replace(path, path.with_name(f".{path.name}.0.part"))
             os.replace(temporary, path)
             _sync(path.parent)
+            _sweep(path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+def _sweep(path: Path) -> None:
+    """Removes what processes that were killed while they wrote this path have left beside it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = left.name.split(".")[-2]
+        if pid.isdigit() and (pid == "0" or not psutil.pid_exists(int(pid))):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _sync(path: Path) -> None:

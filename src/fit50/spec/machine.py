@@ -8,6 +8,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import psutil
+
 from fit50.spec.outcome import Environment
 
 _ISA = (
@@ -62,10 +64,6 @@ def has_bf16() -> bool:
 def physical_cores() -> int:
     """Cores that this process may use, hyper-threads not counted where the system tells."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        import psutil
-    except ImportError:
-        return usable
     return min(usable, psutil.cpu_count(logical=False) or usable)
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from fit50.spec.recipe import Edit, Train
 from fit50.spec.value import Value
@@ -84,6 +92,12 @@ class Request(Value):
     image_size: PositiveInt | None = None
     device: Device = Device()
     budget: Budget = Budget()
-    runtimes: tuple[Literal["openvino", "onnxruntime"], ...] = ("openvino", "onnxruntime")
+    runtimes: tuple[Literal["openvino", "onnxruntime"], ...] = Field(("openvino", "onnxruntime"), min_length=1)
     effort: Effort
     seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _start_is_one_network(self) -> Request:
+        if self.start is not None and self.network != "resnet50":
+            raise ValueError(f"start and network: expected one of them, found both; {self.start} says its own network")
+        return self

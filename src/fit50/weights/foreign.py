@@ -134,7 +134,8 @@ def fit_classes(checkpoint: Checkpoint, classes: tuple[str, ...], seed: int) -> 
     """The checkpoint with a classifier for these classes: its own where the names agree, else drawn anew."""
     same_names = checkpoint.classes == classes
     if same_names or (not checkpoint.classes and checkpoint.network.head.classes == len(classes)):
-        return Checkpoint(checkpoint.network, checkpoint.tensors, classes, checkpoint.numerics, checkpoint.provenance)
+        provenance = {key: fact for key, fact in (checkpoint.provenance or {}).items() if key != _CLASSIFIER}
+        return Checkpoint(checkpoint.network, checkpoint.tensors, classes, checkpoint.numerics, provenance)
     head = checkpoint.network.head.model_copy(update={"classes": len(classes)})
     network = checkpoint.network.model_copy(update={"head": head})
     fresh = compose(network, seed=seed).state_dict()
@@ -145,3 +146,11 @@ def fit_classes(checkpoint: Checkpoint, classes: tuple[str, ...], seed: int) -> 
 def knows_classes(checkpoint: Checkpoint) -> bool:
     """Whether the classifier came with the weights, rather than being drawn anew by ``fit_classes``."""
     return _CLASSIFIER not in (checkpoint.provenance or {})
+
+
+def refuse_other_classes(checkpoint: Checkpoint, classes: tuple[str, ...], source: str) -> None:
+    """Raises CheckpointError unless the checkpoint tells these classes apart; one without names needs as many."""
+    count = checkpoint.network.head.classes
+    if count != len(classes) or checkpoint.classes not in ((), classes):
+        known = ", ".join(checkpoint.classes) or f"{count} classes without names"
+        raise CheckpointError(f"{source}: expected the data's classes {', '.join(classes)}, found {known}")
