@@ -84,9 +84,9 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         seed=request.seed,
         progress=lambda done, total: monitor.progress("decode", done, total),
     )
-    monitor.say(dataset.audit.summary())
     if request.start is not None:
         refuse_other_splits(Path(request.start), dataset, request.seed)
+    monitor.say(dataset.audit.summary())
     write_text(folder / "request.yaml", request.yaml())
     job = Job(request, folder, Store(out / "steps"), dataset, threads, monitor)
 

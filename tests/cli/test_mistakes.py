@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.photos import write_photos
 
 from fit50.pipeline import realise
 from fit50.spec.outcome import Latency, Score
+from fit50.weights.checkpoint import Checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +128,12 @@ def test_a_budget_that_cannot_be_met(fit50: Fit50, config: Path, out: Path, monk
         (("--set", "network.stages[*].blocks[*].attention=sse"), "attention"),
         (("--config", "nowhere.yaml"), "nowhere.yaml"),
         (("--max-drop", "-1"), "max_drop"),
+        (("--network", "m-mffnet"), "two inputs (fusion) are not built yet"),
+        (("--network", "hff-senet"), "hff is not built yet"),
+        (("--network", "resnet101", "--start", "mine.pth"), "expected one of them, found both"),
+        (("--set", "runtimes=[]"), "runtimes"),
+        (("--set", "network.activation"), "expected PATH=VALUE"),
+        (("--effort.train.teacher", "{after: 5}"), "teacher.after"),
     ],
 )
 def test_a_wrong_option(fit50: Fit50, photos: Path, out: Path, words: tuple[str, ...], said: str) -> None:
@@ -181,3 +189,32 @@ def test_wrong_fields_of_pruning_and_training(fit50: Fit50, photos: Path, weight
     assert "seed" in refused(fit50, "train", photos, "--seed", "-1")
     assert "image_size" in refused(fit50, "train", photos, "--image-size", "0")
     assert "samples" in refused(fit50, "quantize", weights, photos, "--samples", "0")
+
+
+def test_weights_for_other_classes(fit50: Fit50, own: Path, weights: Path, tmp_path: Path) -> None:
+    (own / "red").rename(own / "violet")
+    for verb in ("prune", "quantize"):
+        said = refused(fit50, verb, weights, own, "--output", tmp_path / "made", "--out", tmp_path / "runs")
+        assert "expected the data's classes blue, green, violet, found blue, green, red" in said
+    assert not (tmp_path / "made").exists()
+
+
+def test_weights_whose_splits_were_drawn_from_another_seed(
+    fit50: Fit50, config: Path, weights: Path, out: Path, tmp_path: Path
+) -> None:
+    checkpoint = Checkpoint.load(weights)
+    start = tmp_path / "start.safetensors"
+    replace(checkpoint, provenance={"seed": "3", "dataset": "another"}).save(start)
+    said = refused(fit50, "optimize", "--config", config, "--start", start, "--out", out)
+    assert "trained with splits drawn from seed 3, found seed 0" in said
+    assert not (out / "steps").exists()
+
+
+def test_an_output_that_is_a_folder(fit50: Fit50, photos: Path, tmp_path: Path) -> None:
+    assert "expected a file to write, found a folder" in refused(fit50, "train", photos, "--output", tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["verify", "benchmark", "predict"])
+def test_too_few_threads(fit50: Fit50, tmp_path: Path, verb: str) -> None:
+    images = (tmp_path / "a.png",) if verb == "predict" else ()
+    assert "threads" in refused(fit50, verb, tmp_path, *images, "--threads", "0")

@@ -16,7 +16,7 @@ from fit50.pipeline import realise as module
 from fit50.pipeline.realise import realise, step_seed
 from fit50.pipeline.store import Store
 from fit50.runtimes.base import sha256
-from fit50.spec.errors import CheckpointError
+from fit50.spec.errors import CheckpointError, SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
 from fit50.spec.numerics import Int8
@@ -230,7 +230,7 @@ def test_weights_for_other_classes_get_a_new_classifier(
     dataset: Dataset, store: Store, weights: Callable[[tuple[str, ...]], Path]
 ) -> None:
     path = weights(("x", "y", "z", "w", "v"))
-    found = realise(Recipe(steps=(Load(weights=str(path)),)), dataset, store, Monitor())
+    found = realise(Recipe(steps=(Load(weights=str(path), sha256=sha256(path)),)), dataset, store, Monitor())
     before = Checkpoint.load(path)
     assert found.tensors["fc.weight"].shape[0] == 3
     assert torch.equal(found.tensors["conv1.weight"], before.tensors["conv1.weight"])
@@ -239,8 +239,9 @@ def test_weights_for_other_classes_get_a_new_classifier(
 def test_a_teacher_must_know_the_classes(
     recipe: Recipe, dataset: Dataset, store: Store, weights: Callable[[tuple[str, ...]], Path]
 ) -> None:
-    taught = MORE.model_copy(update={"teacher": Teacher(weights=str(weights(("x", "y"))))})
-    with pytest.raises(CheckpointError, match="must know the data set's 3 classes, found 2"):
+    path = weights(("x", "y"))
+    taught = MORE.model_copy(update={"teacher": Teacher(weights=str(path), sha256=sha256(path))})
+    with pytest.raises(CheckpointError, match=r"expected the data's classes .*, found x, y"):
         realise(Recipe(steps=(recipe.steps[0], taught)), dataset, store, Monitor())
 
 
@@ -263,3 +264,11 @@ def test_the_network_of_the_recipe_decides(recipe: Recipe, dataset: Dataset, sto
     expected = first.network.model_copy(update={"head": first.network.head.model_copy(update={"classes": 3})})
     assert start.network == expected
     assert not store.folder.exists()
+
+
+def test_weights_without_a_digest_are_refused(
+    dataset: Dataset, store: Store, weights: Callable[[tuple[str, ...]], Path]
+) -> None:
+    path = weights(dataset.classes)
+    with pytest.raises(SpecError, match=f"expected its sha256 beside it.*it is {sha256(path)}"):
+        realise(Recipe(steps=(Load(weights=str(path)),)), dataset, store, Monitor())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,30 @@ def test_a_failure_keeps_the_old_folder_and_leaves_nothing(tmp_path: Path) -> No
         write_folder(path, lambda folder: failing(RuntimeError(), folder / "new.txt"))
     assert names(path) == ["old.txt"]
     assert names(tmp_path) == ["bundle"]
+
+
+def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".a.txt.{dead.pid}.part").write_text("half")
+    (tmp_path / f".a.{dead.pid}.part").mkdir()
+    (tmp_path / f".a.{os.getppid()}.part").mkdir()
+    write_text(tmp_path / "a.txt", "whole")
+    write_folder(tmp_path / "a", lambda folder: (folder / "b").write_text("c"))
+    assert names(tmp_path) == [f".a.{os.getppid()}.part", "a", "a.txt"], "only the living process's is left"
+
+
+def test_a_folder_that_cannot_be_put_in_place_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "a", lambda folder: (folder / "b").write_text("old"))
+    real, calls = os.replace, []
+
+    def killed(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "a", lambda folder: (folder / "b").write_text("new"))
+    assert [path.read_text() for path in tmp_path.rglob("b")] == ["old"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from fit50.spec.errors import SpecError
 from fit50.spec.recipe import Load, Prune, Quantize, Recipe, Teacher, Train
 
 LOAD = Load(weights="resnet50.pth")
@@ -38,7 +39,7 @@ def test_a_teacher_may_be_any_step_before(after: int) -> None:
 def test_steps_may_repeat() -> None:
     steps = (LOAD, Prune(keep=0.7), Train(), Prune(keep=0.7), Train(), Quantize())
     assert Recipe(steps=(LOAD,), seed=3).then(*steps[1:]) == Recipe(steps=steps, seed=3)
-    with pytest.raises(ValidationError, match="nothing follows quantize"):
+    with pytest.raises(SpecError, match="nothing follows quantize"):
         Recipe(steps=steps).then(Train())
 
 

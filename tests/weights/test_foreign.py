@@ -18,7 +18,7 @@ from fit50.spec.digest import edit
 from fit50.spec.errors import CheckpointError
 from fit50.spec.network import SE, Network
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.foreign import fit_classes, infer, load_weights
+from fit50.weights.foreign import fit_classes, infer, knows_classes, load_weights
 
 Narrow = Callable[..., Network]
 LivedIn = Callable[..., Checkpoint]
@@ -207,3 +207,9 @@ class TestFitClasses:
         assert torch.equal(fitted.tensors["fc.weight"], again.tensors["fc.weight"])
         assert not torch.equal(fitted.tensors["fc.weight"], other.tensors["fc.weight"])
         fitted.module()
+
+
+def test_a_classifier_that_was_drawn_anew_is_known_once_it_is_trained(narrow: Narrow, lived_in: LivedIn) -> None:
+    drawn = fit_classes(lived_in(narrow()), ("a", "b", "c", "d", "e"), seed=0)
+    assert not knows_classes(drawn)
+    assert knows_classes(fit_classes(drawn, drawn.classes, seed=0))

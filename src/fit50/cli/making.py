@@ -128,9 +128,9 @@ def _make(recipe: Recipe, data: str, output: Path, out: Path, dry_run: bool, as_
     assert isinstance(first, Load)
     network = first.network or load_weights(Path(str(first.weights))).network
     dataset = resident(data, network, out, recipe.seed, screen)
-    screen.say(dataset.audit.summary())
     if any(isinstance(step, Prune) for step in recipe.steps):
         refuse_other_classes(load_weights(Path(str(first.weights))), dataset.classes, str(first.weights))
+    screen.say(dataset.audit.summary())
     checkpoint = realise(recipe, dataset, Store(out / "steps"), screen)
     checkpoint.save(output)
     found = accuracy(module_answers(checkpoint, dataset.split("val")))

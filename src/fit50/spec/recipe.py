@@ -188,5 +188,5 @@ class Recipe(Value):
         return self.model_copy(update={"steps": self.steps[:length]})
 
     def then(self, *steps: Load | Morph | Train | Prune | Quantize) -> Recipe:
-        """This recipe with more steps. Raises ValueError where they do not follow."""
-        return Recipe(steps=(*self.steps, *steps), seed=self.seed)
+        """This recipe with more steps. Raises SpecError where they do not follow."""
+        return Recipe.parse({"steps": (*self.steps, *steps), "seed": self.seed}, "recipe")

@@ -81,6 +81,15 @@ class Effort(Value):
     techniques: tuple[Technique, ...] = ("se", "deeper", "swish")
     keeps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.25)
 
+    @model_validator(mode="after")
+    def _teachers_come_from_files(self) -> Effort:
+        if self.recover.teacher is not None:
+            raise ValueError("recover.teacher: expected none, for the unpruned network teaches")
+        for name, step in (("train", self.train), ("grow", self.grow)):
+            if step.teacher is not None and step.teacher.after is not None:
+                raise ValueError(f"{name}.teacher.after: expected a teacher from a file (weights and sha256)")
+        return self
+
 
 class Request(Value):
     """The main job: fit a ResNet-50 to these images and this device, under this budget."""
