@@ -12,15 +12,7 @@ import torch
 from tests.photos import tiny_request, write_photos
 
 from fit50.data.dataset import Dataset, open_dataset
-from fit50.optimize import (
-    Job,
-    fitting_size,
-    job_folder,
-    judge,
-    optimize,
-    start_network,
-    start_recipe,
-)
+from fit50.optimize import Job, job_folder, judge, optimize, start_recipe
 from fit50.pipeline import realise
 from fit50.pipeline.realise import load
 from fit50.pipeline.store import Store
@@ -28,6 +20,7 @@ from fit50.runtimes import measure
 from fit50.runtimes.base import Bundle
 from fit50.runtimes.verify import verify
 from fit50.search.objective import choice_rule, sentence
+from fit50.search.start import fitting_size, start_network
 from fit50.spec.monitor import Monitor
 from fit50.spec.outcome import Outcome
 from fit50.spec.recipe import Load, Train

@@ -7,16 +7,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fit50.compress.quantize import calibration, quantize
-from fit50.data.dataset import Dataset, Images, open_dataset, peek
+from fit50.data.dataset import Dataset, open_dataset
 from fit50.evaluate.intervals import accuracy, difference
-from fit50.evaluate.metrics import correct
 from fit50.nn.cost import cost
-from fit50.nn.deployed import Deployed
+from fit50.pipeline.answers import Correct, file_answers, module_answers
 from fit50.pipeline.realise import realise, step_seed
 from fit50.pipeline.store import Store
 from fit50.report.figures import front_svg
@@ -28,20 +25,18 @@ from fit50.search.feasible import feasible
 from fit50.search.front import costs, front
 from fit50.search.objective import choice_rule, choose, excesses, sentence
 from fit50.search.space import grown, shrunk
-from fit50.spec.digest import digest, edit
-from fit50.spec.errors import DataError, RuntimeRefusal
+from fit50.search.start import refuse_other_splits, start_network
+from fit50.spec.digest import digest
+from fit50.spec.errors import RuntimeRefusal
 from fit50.spec.files import write_text
 from fit50.spec.machine import environment, physical_cores
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
 from fit50.spec.outcome import Candidate, Difference, Outcome, Trial
-from fit50.spec.presets import network as preset
 from fit50.spec.recipe import Load, Quantize, Recipe
 from fit50.spec.request import Request
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.foreign import knows_classes, load_weights
-
-Correct = NDArray[np.bool_]
+from fit50.weights.foreign import knows_classes
 
 
 @dataclass(frozen=True)
@@ -138,50 +133,6 @@ def feasible_keeps(job: Job, start: Network) -> tuple[float, ...]:
 def job_folder(request: Request, out: Path) -> Path:
     """Where the job keeps what is its own."""
     return out / f"{Path(request.data).name}-{digest(request)[:8]}"
-
-
-def start_network(request: Request) -> Network:
-    """The network that the job starts from.
-
-    Its input has the size that was asked for, or that fit50 trained the given weights at, or that suits the images;
-    edits come last. Raises SpecError, NotBuiltError, and what reading the data or the weights raises.
-    """
-    if request.start is None:
-        network, size = preset(request.network), request.image_size
-    else:
-        checkpoint = load_weights(Path(request.start))
-        network = checkpoint.network
-        size = request.image_size or (network.inputs[0].height if checkpoint.provenance else None)
-    if size != network.inputs[0].height or request.start is None:
-        network = sized(network, size or fitting_size(peek(request.data).sizes))
-    for change in request.edits:
-        network = edit(network, change.path.removeprefix("network."), change.value)
-    cost(network)  # refuses what is not built before anything is read
-    return network
-
-
-def refuse_other_splits(start: Path, dataset: Dataset, seed: int) -> None:
-    """Raises DataError where weights of fit50's own were trained with splits drawn from another seed."""
-    known = load_weights(start).provenance or {}
-    if known.get("dataset") != dataset.identity and known.get("seed", str(seed)) != str(seed):
-        raise DataError(
-            f"{start}: was trained with splits drawn from seed {known['seed']}, found seed {seed}, under which images "
-            f"that it learned from would count as validation; give --seed {known['seed']}"
-        )
-
-
-def sized(network: Network, size: int) -> Network:
-    """The network for square images of so many pixels; small ones are stretched, for they have no margin to crop."""
-    update: dict[str, object] = {"height": size, "width": size}
-    if size < 128:
-        update["resize"] = "stretch"
-    return network.model_copy(update={"inputs": tuple(image.model_copy(update=update) for image in network.inputs)})
-
-
-def fitting_size(sizes: tuple[int, int]) -> int:
-    """The usual input size for images of this median height and width: 32, 64, 128 or 224 pixels."""
-    side = min(sizes)
-    return next((size for size in (32, 64, 128) if side <= 1.25 * size), 224)
 
 
 def grow(job: Job, start: Network) -> tuple[Recipe, Recipe, tuple[Trial, ...]]:
@@ -340,15 +291,3 @@ def judge(
 
     judged = tuple(c.model_copy(update=verdict(c)) for c in candidates)
     return judged, next(c for c in judged if c.verdict == "chosen")
-
-
-def module_answers(checkpoint: Checkpoint, images: Images) -> Correct:
-    """Which images of a split the trained module answers correctly (N,)."""
-    module = Deployed(checkpoint.module(), checkpoint.network.inputs[0]).eval()
-    return correct(module, images)
-
-
-def file_answers(bundle: Bundle, images: Images, threads: int, batch: int = 50) -> Correct:
-    """Which images of a split the deployed file answers correctly (N,)."""
-    session = runtime(bundle.manifest.runtime).open(bundle, threads)
-    return correct(lambda pixels: torch.from_numpy(session.run(pixels.numpy())), images, batch=batch)

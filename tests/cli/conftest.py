@@ -13,8 +13,8 @@ from torch import nn
 
 from fit50.cli import main
 from fit50.nn.compose import compose
-from fit50.optimize import start_network
 from fit50.runtimes import runtime
+from fit50.search.start import start_network
 from fit50.weights.checkpoint import Checkpoint
 
 

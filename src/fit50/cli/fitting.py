@@ -61,8 +61,9 @@ def optimize(
         },
         set_,
     )
-    from fit50.optimize import job_folder, optimize, start_network
+    from fit50.optimize import job_folder, optimize
     from fit50.report.text import front_table
+    from fit50.search.start import start_network
 
     if dry_run:
         chosen = start_network(request)

@@ -52,7 +52,7 @@ def train(
     step = edited(EFFORTS["quick"].train, tuple(edits.values()))
     if teacher is not None:
         step = step.model_copy(update={"teacher": Teacher(weights=str(teacher), sha256=file_digest(teacher))})
-    from fit50.optimize import start_network
+    from fit50.search.start import start_network
 
     given: dict[str, object] = {
         "data": data,
@@ -116,7 +116,7 @@ def _make(recipe: Recipe, data: str, output: Path, out: Path, dry_run: bool, as_
         return
     from fit50.evaluate.intervals import accuracy
     from fit50.nn.cost import cost
-    from fit50.optimize import module_answers
+    from fit50.pipeline.answers import module_answers
     from fit50.pipeline.realise import realise
     from fit50.pipeline.store import Store
     from fit50.weights.foreign import load_weights, refuse_other_classes

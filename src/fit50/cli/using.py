@@ -61,7 +61,7 @@ def evaluate(
     Example: fit50 evaluate runs/photos-1a2b3c4d/best photos/ --split val
     """
     from fit50.evaluate.intervals import accuracy
-    from fit50.optimize import file_answers, module_answers
+    from fit50.pipeline.answers import file_answers, module_answers
     from fit50.runtimes.base import Bundle
     from fit50.spec.errors import DataError
     from fit50.weights.foreign import load_weights

@@ -1,0 +1,58 @@
+"""Which network the main job starts from, and whether given weights may be judged on these images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fit50.data.dataset import Dataset, peek
+from fit50.nn.cost import cost
+from fit50.spec.digest import edit
+from fit50.spec.errors import DataError
+from fit50.spec.network import Network
+from fit50.spec.presets import network as preset
+from fit50.spec.request import Request
+from fit50.weights.foreign import load_weights
+
+
+def start_network(request: Request) -> Network:
+    """The network that the job starts from.
+
+    Its input has the size that was asked for, or that fit50 trained the given weights at, or that suits the images;
+    edits come last. Raises SpecError, NotBuiltError, and what reading the data or the weights raises.
+    """
+    if request.start is None:
+        network, size = preset(request.network), request.image_size
+    else:
+        checkpoint = load_weights(Path(request.start))
+        network = checkpoint.network
+        size = request.image_size or (network.inputs[0].height if checkpoint.provenance else None)
+    if size != network.inputs[0].height or request.start is None:
+        network = sized(network, size or fitting_size(peek(request.data).sizes))
+    for change in request.edits:
+        network = edit(network, change.path.removeprefix("network."), change.value)
+    cost(network)  # refuses what is not built before anything is read
+    return network
+
+
+def refuse_other_splits(start: Path, dataset: Dataset, seed: int) -> None:
+    """Raises DataError where weights of fit50's own were trained with splits drawn from another seed."""
+    known = load_weights(start).provenance or {}
+    if known.get("dataset") != dataset.identity and known.get("seed", str(seed)) != str(seed):
+        raise DataError(
+            f"{start}: was trained with splits drawn from seed {known['seed']}, found seed {seed}, under which images "
+            f"that it learned from would count as validation; give --seed {known['seed']}"
+        )
+
+
+def sized(network: Network, size: int) -> Network:
+    """The network for square images of so many pixels; small ones are stretched, for they have no margin to crop."""
+    update: dict[str, object] = {"height": size, "width": size}
+    if size < 128:
+        update["resize"] = "stretch"
+    return network.model_copy(update={"inputs": tuple(image.model_copy(update=update) for image in network.inputs)})
+
+
+def fitting_size(sizes: tuple[int, int]) -> int:
+    """The usual input size for images of this median height and width: 32, 64, 128 or 224 pixels."""
+    side = min(sizes)
+    return next((size for size in (32, 64, 128) if side <= 1.25 * size), 224)
