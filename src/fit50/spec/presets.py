@@ -222,7 +222,7 @@ def _effort(train: int, grow: int, recover: int, keeps: tuple[float, ...]) -> Ef
 
 
 EFFORTS: dict[str, Effort] = {
-    "demo": _effort(10, 1, 24, (0.35, 0.15)),
+    "demo": _effort(10, 1, 15, (0.35, 0.15)),
     "quick": _effort(30, 5, 15, (0.5, 0.25)),
     "full": _effort(90, 30, 60, (0.7, 0.5, 0.35, 0.25)),
 }
