@@ -35,9 +35,7 @@ MEGABYTE = 10**6
 def truth(checkpoint: Checkpoint, images: Images) -> Probabilities:
     """What torch answers, from the checkpoint itself."""
     with torch.inference_mode():
-        answers: Probabilities = Deployed(checkpoint.module(), checkpoint.network.inputs[0])(
-            torch.from_numpy(images)
-        ).numpy()
+        answers: Probabilities = Deployed(checkpoint.module())(torch.from_numpy(images)).numpy()
     return answers
 
 

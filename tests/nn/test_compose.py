@@ -181,6 +181,6 @@ def test_deployed_takes_bytes_and_gives_probabilities(narrow: Narrow, lived_in: 
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (image.mean, image.std))
     with torch.no_grad():
         expected = F.softmax(module((scaled - mean) / std), 1)
-        found = Deployed(module, image)(pixels)
+        found = Deployed(module)(pixels)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     assert not torch.allclose(found[0], found[1], atol=1e-3)

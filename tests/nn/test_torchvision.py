@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from fit50.nn.compose import ResNet, compose
+from fit50.nn.compose import compose
+from fit50.nn.resnet import ResNet
 from fit50.spec import presets
 from fit50.spec.network import Basic, Classifier, Network, Stage
 from fit50.weights.checkpoint import Checkpoint

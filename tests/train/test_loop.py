@@ -72,7 +72,7 @@ def identical(first: Checkpoint, second: Checkpoint) -> bool:
 
 
 def accuracy(checkpoint: Checkpoint, images: Images) -> float:
-    return float(correct(Deployed(checkpoint.module(), checkpoint.network.inputs[0]), images).mean())
+    return float(correct(Deployed(checkpoint.module()), images).mean())
 
 
 def test_training_learns_digits(start: Checkpoint, digits: Dataset, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fit50.compress.groups import Group
 from fit50.data.dataset import Images
 from fit50.nn.deployed import Normalize
 from fit50.weights.checkpoint import Checkpoint
+from fit50.weights.groups import Group
 
 
 def importance(

@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from fit50.compress.groups import Group, groups, narrowed
 from fit50.compress.importance import importance
 from fit50.data.dataset import Dataset, Images
 from fit50.nn.cost import cost
@@ -18,6 +17,7 @@ from fit50.spec.errors import DataError, SpecError
 from fit50.spec.network import Network
 from fit50.spec.recipe import Prune
 from fit50.weights.checkpoint import Checkpoint
+from fit50.weights.groups import Group, groups, narrowed
 
 
 def prune(checkpoint: Checkpoint, step: Prune, dataset: Dataset, *, seed: int) -> Checkpoint:

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fit50.nn.activation import activation
 from fit50.nn.attention import attention
-from fit50.spec.errors import NotBuiltError
 from fit50.spec.network import Basic, Bottleneck, ReLU, Swish
 
 
-def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """A convolution without bias that keeps the resolution, but for its stride."""
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+
+
+class StochasticDepth(nn.Module):
+    """In training, leaves out a sample's branch with probability ``rate`` and scales the others (Huang et al. 2016)."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+        if not self.training:
+            return x
+        return x * F.dropout(x.new_ones(len(x), 1, 1, 1), self.rate)
+
+
+def projection(inputs: int, outputs: int, stride: int, average: bool) -> nn.Sequential:
+    """The shortcut of a block that changes the shape: a 1x1 with the stride, or after an average over it."""
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    if average and stride > 1:
+        parts["pool"] = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
+    parts["0"] = convolution(inputs, outputs, 1, 1 if average else stride)
+    parts["1"] = nn.BatchNorm2d(outputs)
+    return nn.Sequential(parts)
 
 
 class ResidualBlock(nn.Module):
@@ -22,20 +47,11 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.relu = activation(value.activation or default)
         self.se = attention(value.attention, value.out) if value.attention else nn.Identity()
+        self.drop_path = StochasticDepth(value.drop_path) if value.drop_path else nn.Identity()
         self.dropout = nn.Dropout(value.dropout) if value.dropout else nn.Identity()
-        match value.shortcut:
-            case "identity":
-                self.downsample: nn.Module = nn.Identity()
-            case "projection":
-                self.downsample = nn.Sequential(
-                    convolution(inputs, value.out, 1, value.stride), nn.BatchNorm2d(value.out)
-                )
-            case "average-projection":
-                raise NotBuiltError(
-                    "block: shortcut 'average-projection' is not built yet; built: identity, projection"
-                )
-        if value.drop_path:
-            raise NotBuiltError("block: drop_path (stochastic depth) is not built yet; use dropout")
+        self.downsample: nn.Module = nn.Identity()
+        if value.shortcut != "identity":
+            self.downsample = projection(inputs, value.out, value.stride, value.shortcut == "average-projection")
 
     @property
     def last(self) -> nn.BatchNorm2d:
@@ -47,7 +63,7 @@ class ResidualBlock(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.relu(self.se(self.residual(x)) + self.downsample(x)))
+        return self.dropout(self.relu(self.drop_path(self.se(self.residual(x))) + self.downsample(x)))
 
 
 class BottleneckBlock(ResidualBlock):
@@ -55,13 +71,13 @@ class BottleneckBlock(ResidualBlock):
 
     def __init__(self, value: Bottleneck, inputs: int, default: ReLU | Swish) -> None:
         super().__init__(value, inputs, default)
-        if value.groups != 1 or value.separable:
-            raise NotBuiltError("block: grouped and separable 3x3 convolutions are not built yet; use groups=1")
         first, second = value.inner
         early, late = (value.stride, 1) if value.stride_on == "1x1" else (1, value.stride)
         self.conv1 = convolution(inputs, first, 1, early)
         self.bn1 = nn.BatchNorm2d(first)
-        self.conv2 = convolution(first, second, 3, late)
+        self.conv2: nn.Module = convolution(first, second, 3, late, value.groups)
+        if value.separable:
+            self.conv2 = nn.Sequential(convolution(first, first, 3, late, groups=first), convolution(first, second, 1))
         self.bn2 = nn.BatchNorm2d(second)
         self.conv3 = convolution(second, value.out, 1)
         self.bn3 = nn.BatchNorm2d(value.out)

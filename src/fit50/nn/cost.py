@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fit50.nn.compose import ResNet
+from fit50.nn.resnet import ResNet
 from fit50.spec.network import Network
 
 
 class Cost(NamedTuple):
-    """Parameters, and billions of multiply-accumulates for one image (convolutions and matrix products)."""
+    """Parameters, and billions of multiply-accumulates for one image of each input (convolutions, matrix products)."""
 
     parameters: int
     gmacs: float
@@ -22,10 +22,9 @@ class Cost(NamedTuple):
 @lru_cache(maxsize=4096)
 def cost(network: Network) -> Cost:
     """Counts a network's cost at its input size, without allocating it. Raises NotBuiltError."""
-    image = network.inputs[0]
     with torch.device("meta"):
         module = ResNet(network).eval()
-        images = torch.empty(1, image.channels, image.height, image.width)
+        images = [torch.empty(1, image.channels, image.height, image.width) for image in network.inputs]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(images)
+        module(*images)
     return Cost(sum(p.numel() for p in module.parameters()), counter.get_total_flops() / 2e9)

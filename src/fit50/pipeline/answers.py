@@ -18,7 +18,7 @@ Correct = NDArray[np.bool_]
 
 def module_answers(checkpoint: Checkpoint, images: Images) -> Correct:
     """Which images of a split the trained module answers correctly (N,)."""
-    module = Deployed(checkpoint.module(), checkpoint.network.inputs[0]).eval()
+    module = Deployed(checkpoint.module()).eval()
     return correct(module, images)
 
 

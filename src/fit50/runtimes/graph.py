@@ -48,7 +48,7 @@ def onnx_graph(checkpoint: Checkpoint) -> bytes:
 def _graph(weights: _Weights) -> bytes:
     checkpoint = weights.checkpoint
     image = checkpoint.network.inputs[0]
-    module = Deployed(checkpoint.module(), image).eval()
+    module = Deployed(checkpoint.module()).eval()
     example = torch.zeros(2, image.height, image.width, image.channels, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -57,7 +57,7 @@ def _graph(weights: _Weights) -> bytes:
             module,
             (example,),
             dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=(({0: torch.export.Dim("batch")},),),
             input_names=["images"],
             output_names=["probabilities"],
             external_data=False,

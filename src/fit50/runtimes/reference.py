@@ -23,7 +23,7 @@ class TorchSession:
         from fit50.nn.deployed import Deployed
 
         self._torch, self._threads = torch, threads
-        self._module = Deployed(checkpoint.module(), checkpoint.network.inputs[0]).eval()
+        self._module = Deployed(checkpoint.module()).eval()
 
     def run(self, images: Images) -> Probabilities:
         """Probabilities (N, classes) of uint8 RGB images (N, H, W, C)."""

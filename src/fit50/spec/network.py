@@ -6,9 +6,10 @@ The width of every block is explicit, so that a pruned network is an ordinary va
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 
 from fit50.spec.value import Value
 
@@ -27,7 +28,8 @@ class Input(Value):
     """One image: ``height`` x ``width`` pixels of ``channels`` values from 0 to 255.
 
     ``resize`` says how an image of another size is brought to it: ``stretch`` scales both sides, ``crop`` scales the
-    shorter side to ``size / crop_fraction`` and takes the centre. ``mean`` and ``std`` apply to values scaled to 0..1.
+    shorter side to ``size / crop_fraction`` and takes the centre. ``mean`` and ``std`` apply to values scaled to 0..1,
+    in the ``order`` of channels that the network learned (Caffe's networks: blue first). Images are given red first.
     """
 
     name: str = "image"
@@ -38,14 +40,17 @@ class Input(Value):
     crop_fraction: float = Field(0.875, gt=0, le=1)
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[Annotated[float, Field(gt=0)], ...] = IMAGENET_STD
+    order: Literal["rgb", "bgr"] = "rgb"
 
     @model_validator(mode="after")
-    def _one_statistic_for_each_channel(self) -> Input:
+    def _channels_have_statistics_and_order(self) -> Input:
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(
                 f"input {self.name!r}: expected {self.channels} means and standard deviations, one for each channel, "
                 f"found {len(self.mean)} and {len(self.std)}"
             )
+        if self.order == "bgr" and self.channels != 3:
+            raise ValueError(f"input {self.name!r}: order 'bgr' needs three channels, found {self.channels}")
         return self
 
 
@@ -56,20 +61,41 @@ class ReLU(Value):
 
 
 class Swish(Value):
-    """x * sigmoid(beta * x) (Ramachandran et al. 2017); ``learned`` makes beta a parameter."""
+    """x * sigmoid(beta * x) (Ramachandran et al. 2017).
+
+    Attributes:
+        beta: 1 is SiLU; towards infinity it becomes ReLU.
+        learned: beta is a parameter, and starts there.
+        start: while it stands, beta is still this; the next training takes it to ``beta``, and ``start`` away.
+    """
 
     kind: Literal["swish"] = "swish"
     beta: float = Field(1.0, gt=0)
     learned: bool = False
+    start: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _ends_fixed(self) -> Swish:
+        if self.learned and self.start is not None:
+            raise ValueError("swish: start leads to a fixed beta; train it there first, then make it learned")
+        return self
 
 
 Activation = Annotated[ReLU | Swish, Field(discriminator="kind"), BeforeValidator(_by_name)]
 
 
-class SE(Value):
-    """Squeeze-and-excitation (Hu et al. 2018): ``width`` inner channels, by default the block's / ``reduction``."""
+def _odd(kernel: int | None) -> int | None:
+    if kernel is not None and kernel % 2 == 0:
+        raise ValueError(f"kernel: expected an odd number, found {kernel}")
+    return kernel
 
-    kind: Literal["se"] = "se"
+
+Kernel = Annotated[PositiveInt, AfterValidator(_odd)]
+
+
+class Squeeze(Value):
+    """A gate for each channel by way of ``width`` inner ones: by default the block's / ``reduction``."""
+
     reduction: PositiveInt = 16
     width: PositiveInt | None = None
 
@@ -78,20 +104,29 @@ class SE(Value):
         return self.width or max(1, channels // self.reduction)
 
 
-class CBAM(Value):
+class SE(Squeeze):
+    """Squeeze-and-excitation (Hu et al. 2018)."""
+
+    kind: Literal["se"] = "se"
+
+
+class CBAM(Squeeze):
     """Convolutional block attention (Woo et al. 2018): a channel gate, then a spatial gate of ``kernel`` squared."""
 
     kind: Literal["cbam"] = "cbam"
-    reduction: PositiveInt = 16
-    width: PositiveInt | None = None
-    kernel: PositiveInt = 7
+    kernel: Kernel = 7
 
 
 class ECA(Value):
     """Efficient channel attention (Wang et al. 2020): a 1-d convolution over channels; ``kernel`` grows with them."""
 
     kind: Literal["eca"] = "eca"
-    kernel: PositiveInt | None = None
+    kernel: Kernel | None = None
+
+    def size(self, channels: int) -> int:
+        """The kernel for so many channels: the odd number next to (log2(channels) + 1) / 2, and at least 3."""
+        nearest = int((math.log2(channels) + 1) / 2)
+        return self.kernel or max(3, nearest if nearest % 2 else nearest + 1)
 
 
 Attention = Annotated[SE | CBAM | ECA, Field(discriminator="kind"), BeforeValidator(_by_name)]
@@ -106,7 +141,8 @@ class Bottleneck(Value):
         out: the output channels of the third, and so of the block.
         stride_on: ``3x3`` is ResNet v1.5, ``1x1`` is v1.
         groups: of the 3x3 convolution: the cardinality of ResNeXt (Xie et al. 2017).
-        separable: the 3x3 is depthwise followed by a 1x1.
+        separable: the 3x3 is depthwise, followed by a 1x1 (Xception's order: nothing in between, Chollet 2017).
+        shortcut: ``average-projection`` pools before its 1x1 instead of striding in it (ResNet-D, He et al. 2019).
         activation: by default the network's.
         dropout: applied to the block's output. ``drop_path``: stochastic depth (Huang et al. 2016).
     """
@@ -128,6 +164,10 @@ class Bottleneck(Value):
     def _groups_divide_widths(self) -> Bottleneck:
         if any(width % self.groups for width in self.inner):
             raise ValueError(f"groups={self.groups} must divide both inner widths, found {self.inner}")
+        if self.separable and self.groups != 1:
+            raise ValueError(
+                f"separable: a depthwise 3x3 has no other groups, found groups={self.groups}; use groups=1"
+            )
         return self
 
 
@@ -151,7 +191,8 @@ Block = Annotated[Bottleneck | Basic, Field(discriminator="kind")]
 class HFF(Value):
     """Hierarchical feature fusion (Zhao and Leong): replaces a stage's output before the next stage.
 
-    ``paper`` is the listing; ``squeeze`` pools globally before the gate; ``gated`` adds gamma * module(x) to x.
+    ``paper`` is the listing; ``squeeze`` pools globally before the gate; ``gated`` is x + gamma * squeeze(x), where
+    each channel's gamma starts at zero.
     """
 
     kind: Literal["hff"] = "hff"
@@ -161,7 +202,7 @@ class HFF(Value):
 class Stage(Value):
     """Blocks in a row, at one resolution and with one output width: the stage's stream."""
 
-    name: str
+    name: str = Field(pattern=r"^(layer|stage)\d+$")
     blocks: tuple[Block, ...] = Field(min_length=1)
     fusion: Annotated[HFF | None, BeforeValidator(_by_name)] = None
 
@@ -176,12 +217,24 @@ class Stem(Value):
 
     ``7x7`` halves and pools (ImageNet); ``deep`` has three 3x3 instead of the 7x7, ``7x7+3x3x3`` has them after it;
     ``light`` is a 3x3 of stride 2 without pooling; ``low-resolution`` is a 3x3 of stride 1 without pooling, for images
-    of about 32 pixels. ``inner`` holds the widths of the convolutions before the last one.
+    of about 32 pixels. ``inner`` holds the widths of the convolutions before the last one. ``ceil`` is Caffe's pooling:
+    no padding, sizes rounded up.
     """
 
     kind: Literal["7x7", "deep", "7x7+3x3x3", "light", "low-resolution"] = "7x7"
     out: PositiveInt = 64
     inner: tuple[PositiveInt, ...] = ()
+    ceil: bool = False
+
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        """The side of each convolution, in order; the first one has the stride."""
+        return {"7x7": (7,), "deep": (3, 3, 3), "7x7+3x3x3": (7, 3, 3, 3)}.get(self.kind, (3,))
+
+    @property
+    def pools(self) -> bool:
+        """Whether a 3x3 maximum of stride 2 ends it."""
+        return self.kind not in ("light", "low-resolution")
 
     @property
     def stride(self) -> int:
@@ -190,16 +243,23 @@ class Stem(Value):
 
     @model_validator(mode="after")
     def _inner_widths_fit_kind(self) -> Stem:
-        expected = {"deep": 2, "7x7+3x3x3": 3}.get(self.kind, 0)
+        expected = len(self.kernels) - 1
         if len(self.inner) != expected:
             raise ValueError(f"stem {self.kind!r}: expected {expected} inner widths, found {len(self.inner)}")
+        if self.ceil and not self.pools:
+            raise ValueError(f"stem {self.kind!r}: has no pooling for ceil to change; use ceil: false")
         return self
 
 
 class FPN(Value):
-    """Feature pyramid (Lin et al. 2017): laterals of ``width`` channels, added top-down, smoothed by 3x3."""
+    """Feature pyramid (Lin et al. 2017): laterals of ``width`` channels, added top-down, smoothed by 3x3.
+
+    A classifier sees the levels pooled and concatenated: in place of the last stage (``plain``, the source paper's), or
+    beside it, through weights of their own that start at zero (``gated``). ``levels`` are stages, by default all.
+    """
 
     kind: Literal["fpn"] = "fpn"
+    form: Literal["plain", "gated"] = "gated"
     width: PositiveInt = 256
     levels: tuple[str, ...] = ()
 
@@ -207,12 +267,17 @@ class FPN(Value):
 class Fusion(Value):
     """How two inputs become one map (M-MFFnet, Zhao and Leong).
 
+    ``concat`` is the listing: a 1x1 for each map, concatenation, a 1x1. ``gated`` adds gamma * gate(a, b) * 1x1(b) to
+    the first input's map a, where each channel's gamma starts at zero and the gate sees both maps pooled.
+
     Attributes:
         after: the name of the stage whose maps are fused; by default the last.
-        width: the channels of each input's 1x1 convolution, and of the fused map.
-        backbone: ``shared`` uses one network for both inputs, ``separate`` one for each.
-        norm: with a shared backbone, batch statistics shared or kept for each input.
-        modality_dropout: how often training hides one input.
+        width: ``concat``: the channels of each input's 1x1, and of the fused map. ``gated``: the gate's inner channels.
+        backbone: ``shared`` uses one network for both inputs (each with its own stem where their channels differ),
+            ``separate`` one for each.
+        norm: with a shared backbone, batch norms shared or kept for each input.
+        modality_dropout: how often training hides one of an image's inputs. Above zero, an image of zeros counts as
+            missing.
     """
 
     kind: Literal["concat", "gated"] = "concat"
@@ -221,6 +286,12 @@ class Fusion(Value):
     backbone: Literal["shared", "separate"] = "shared"
     norm: Literal["shared", "per-input"] = "shared"
     modality_dropout: Rate = 0.0
+
+    @model_validator(mode="after")
+    def _separate_backbones_have_their_norms(self) -> Fusion:
+        if self.backbone == "separate" and self.norm == "per-input":
+            raise ValueError("fusion: separate backbones have their own norms already; use norm: shared")
+        return self
 
 
 class Classifier(Value):
@@ -264,12 +335,24 @@ class Network(Value):
     fusion: Annotated[Fusion | None, BeforeValidator(_by_name)] = None
     head: Head = Classifier()
 
+    @property
+    def fused(self) -> str | None:
+        """The name of the stage after which two inputs become one; None for one input."""
+        return (self.fusion.after or self.stages[-1].name) if self.fusion else None
+
+    @property
+    def pyramid(self) -> tuple[str, ...]:
+        """The names of the stages that the neck takes, in their order; none without a neck."""
+        asked = self.neck.levels if self.neck else ()
+        return tuple(stage.name for stage in self.stages if self.neck and (not asked or stage.name in asked))
+
+    def width_after(self, stage: Stage) -> int:
+        """The channels that leave a stage, the fusion of two inputs included."""
+        concatenated = self.fusion is not None and self.fusion.kind == "concat" and stage.name == self.fused
+        return self.fusion.width if self.fusion and concatenated else stage.out
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Network:
-        if not 1 <= len(self.inputs) <= 2:
-            raise ValueError(f"inputs: expected one or two, found {len(self.inputs)}")
-        if (len(self.inputs) == 2) != (self.fusion is not None):
-            raise ValueError("fusion: expected exactly when there are two inputs")
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: expected distinct names, found {names}")
@@ -280,6 +363,7 @@ class Network(Value):
         for name in asked:
             if name not in names:
                 raise ValueError(f"stage {name!r} is asked for by the neck or the fusion; known: {names}")
+        self._refuse_inputs_that_do_not_meet(names)
         width = self.stem.out
         for stage in self.stages:
             for index, block in enumerate(stage.blocks):
@@ -289,4 +373,27 @@ class Network(Value):
                         f"found stride {block.stride} and out={block.out}; give it shortcut: projection"
                     )
                 width = block.out
+            width = self.width_after(stage)
         return self
+
+    def _refuse_inputs_that_do_not_meet(self, names: list[str]) -> None:
+        if not 1 <= len(self.inputs) <= 2:
+            raise ValueError(f"inputs: expected one or two, found {len(self.inputs)}")
+        if (len(self.inputs) == 2) != (self.fusion is not None):
+            raise ValueError("fusion: expected exactly when there are two inputs")
+        if self.fused is None:
+            return
+        first, second = self.inputs
+        if (first.height, first.width) != (second.height, second.width):
+            raise ValueError(
+                f"inputs: expected one size for both, whose maps are fused place by place, found "
+                f"{first.height}x{first.width} and {second.height}x{second.width}"
+            )
+        if first.name == second.name:
+            raise ValueError(f"inputs: expected two names, found {first.name!r} twice")
+        early = [name for name in self.pyramid if names.index(name) < names.index(self.fused)]
+        if early:
+            raise ValueError(
+                f"neck.levels: {early[0]} comes before the fusion, where only one input could be seen; "
+                f"take levels from {self.fused} on"
+            )

@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fit50.nn.compose import ResNet, check, compose
+from fit50.nn.compose import check, compose, shapes
+from fit50.nn.resnet import ResNet
 from fit50.spec.errors import CheckpointError, SpecError
 from fit50.spec.files import write_atomically
 from fit50.spec.network import Network
@@ -83,7 +84,7 @@ class Checkpoint:
         except (json.JSONDecodeError, SpecError) as error:
             raise CheckpointError(f"{path}: the header cannot be read: {error}") from None
         checkpoint = cls(header.network, tensors, header.classes, header.numerics, header.provenance)
-        check(tensors, compose_shapes(header.network), str(path))
+        check(tensors, shapes(header.network), str(path))
         return checkpoint
 
 
@@ -91,11 +92,3 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
     """Writes a safetensors file atomically. Raises StorageError, which safetensors' own writer could not."""
     contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     write_atomically(path, lambda temporary: temporary.write_bytes(save(contiguous, metadata)))
-
-
-def compose_shapes(network: Network) -> Mapping[str, Tensor]:
-    """The state dict of a network on the meta device: names and shapes alone."""
-    import torch
-
-    with torch.device("meta"):
-        return ResNet(network).state_dict()

@@ -16,11 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fit50.nn.compose import check, compose
+from fit50.nn.compose import check, compose, shapes
 from fit50.spec.errors import CheckpointError
 from fit50.spec.network import SE, Block, Bottleneck, Classifier, Network, Stage, Stem
 from fit50.spec.value import describe
-from fit50.weights.checkpoint import Checkpoint, compose_shapes
+from fit50.weights.checkpoint import Checkpoint
 
 _CLASSIFIER = "classifier"
 _BLOCK = re.compile(r"(layer\d+)\.(\d+)\.")
@@ -45,7 +45,7 @@ def load_weights(path: Path, network: Network | None = None) -> Checkpoint:
         tensors = _state_dict(path)
         checkpoint = Checkpoint(infer(tensors, str(path)), tensors)
     if network is not None:
-        check(checkpoint.tensors, compose_shapes(network), str(path))
+        check(checkpoint.tensors, shapes(network), str(path))
         checkpoint = checkpoint.with_(network=network)
     return checkpoint
 
@@ -90,7 +90,7 @@ def infer(tensors: Mapping[str, Tensor], source: str) -> Network:
         network = _inferred(tensors, source)
     except ValidationError as error:
         raise CheckpointError(describe(error, source)) from None
-    check(tensors, compose_shapes(network), source)
+    check(tensors, shapes(network), source)
     return network
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from fit50.compress.groups import Group, groups, narrowed
 from fit50.compress.prune import selected
-from fit50.nn.compose import compose
+from fit50.nn.compose import compose, shapes
 from fit50.spec import presets
 from fit50.spec.network import SE, Basic, Bottleneck, Classifier, Network, Stage, Stem
-from fit50.weights.checkpoint import Checkpoint, compose_shapes
+from fit50.weights.checkpoint import Checkpoint
+from fit50.weights.groups import Group, groups, narrowed
 
 Narrow = Callable[..., Network]
 LivedIn = Callable[..., Checkpoint]
@@ -73,16 +73,16 @@ def dropped(found: tuple[Group, ...], seed: int = 0) -> dict[str, Tensor]:
 @pytest.mark.parametrize("network", [*NETWORKS.values(), *map(presets.network, PRESETS)], ids=[*NETWORKS, *PRESETS])
 def test_every_width_is_in_one_group(network: Network) -> None:
     """The places that no group has are the image, the classes, the gates' inner channels and kernels."""
-    shapes = {key: tensor.shape for key, tensor in compose_shapes(network).items()}
+    found_shapes = {key: tensor.shape for key, tensor in shapes(network).items()}
     found = groups(network)
     places = [(slot.key, slot.dim, group.width) for group in found for slot in group.slots]
     assert len({group.name for group in found}) == len(found)
-    assert all(shapes[key][dim] == width for key, dim, width in places)
+    assert all(found_shapes[key][dim] == width for key, dim, width in places)
     taken = {(key, dim) for key, dim, _ in places}
     assert len(taken) == len(places)
-    every = {(key, dim) for key, shape in shapes.items() for dim in range(min(len(shape), 2))}
+    every = {(key, dim) for key, shape in found_shapes.items() for dim in range(min(len(shape), 2))}
     fixed = {("conv1.weight", 1), ("fc.weight", 0), ("fc.bias", 0)}
-    inner = {(key, dim) for key in shapes for leaf, dim in GATE if key.endswith(leaf)}
+    inner = {(key, dim) for key in found_shapes for leaf, dim in GATE if key.endswith(leaf)}
     assert every - taken == fixed | inner
 
 
@@ -114,8 +114,8 @@ def test_presets_narrow_to_networks_that_are_built(name: str) -> None:
     found = groups(network)
     kept = {group.name: torch.arange(group.width // 2) for group in found}
     smaller = narrowed(network, {group.name: group.width // 2 for group in found})
-    tensors = selected(compose_shapes(network), found, {name: i.to("meta") for name, i in kept.items()})
-    expected = compose_shapes(smaller)
+    tensors = selected(shapes(network), found, {name: i.to("meta") for name, i in kept.items()})
+    expected = shapes(smaller)
     assert {key: tensor.shape for key, tensor in tensors.items()} == {key: t.shape for key, t in expected.items()}
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fit50.spec.network import Basic, Block, Network, Stage
+from fit50.spec.errors import NotBuiltError
+from fit50.spec.network import Basic, Block, Bottleneck, Network, Squeeze, Stage, Stem
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,12 @@ def _produced(convolution: str, norm: str) -> tuple[Slot, ...]:
 
 
 def groups(network: Network) -> tuple[Group, ...]:
-    """The groups of a network that ``compose`` builds, in the order in which an image meets them."""
-    found: list[Group] = []
-    stream = Group("stem", network.stem.out, _produced("conv1", "bn1"), ("bn1",))
+    """The groups of a network, in the order in which an image meets them.
+
+    Raises NotBuiltError for grouped 3x3 convolutions, fused stages, necks and two inputs.
+    """
+    _refuse_other_couplings(network)
+    found, stream = _stem(network.stem)
     for stage in network.stages:
         for index, block in enumerate(stage.blocks):
             name = f"{stage.name}.{index}"
@@ -59,6 +63,35 @@ def groups(network: Network) -> tuple[Group, ...]:
             found += _inner(name, block)
             stream = _joined(stream, name, block)
     return (*found, _grown(stream, (Slot("fc.weight", 1),)))
+
+
+def _refuse_other_couplings(network: Network) -> None:
+    blocks = [block for stage in network.stages for block in stage.blocks]
+    others = {
+        "grouped 3x3 convolutions": any(isinstance(block, Bottleneck) and block.groups > 1 for block in blocks),
+        "fused stages (HFF)": any(stage.fusion for stage in network.stages),
+        "necks": network.neck is not None,
+        "two inputs": network.fusion is not None,
+    }
+    for name, found in others.items():
+        if found:
+            raise NotBuiltError(f"changing widths of networks with {name} is not built yet")
+
+
+def _stem(stem: Stem) -> tuple[list[Group], Group]:
+    """The groups inside the stem, and the stream that leaves it."""
+    if not stem.inner:
+        return [], Group("stem", stem.out, _produced("conv1", "bn1"), ("bn1",))
+    inner = [
+        Group(
+            f"stem.inner{i}",
+            width,
+            (*_produced(f"conv1.{3 * i}", f"conv1.{3 * i + 1}"), Slot(f"conv1.{3 * i + 3}.weight", 1)),
+            (f"conv1.{3 * i + 1}",),
+        )
+        for i, width in enumerate(stem.inner)
+    ]
+    return inner, Group("stem", stem.out, _produced(f"conv1.{3 * len(inner)}", "bn1"), ("bn1",))
 
 
 def _stream(stage: Stage, index: int) -> str:
@@ -73,11 +106,20 @@ def _grown(group: Group, slots: tuple[Slot, ...], norms: tuple[str, ...] = ()) -
 def _inner(name: str, block: Block) -> list[Group]:
     """The widths inside a block: each convolution's output is the next one's input."""
     widths = (block.inner,) if isinstance(block, Basic) else block.inner
+    convolutions = [f"{name}.conv{i + 1}" for i in range(len(widths) + 1)]
+    between: dict[int, tuple[Slot, ...]] = {}
+    if isinstance(block, Bottleneck) and block.separable:
+        between[0] = (Slot(f"{name}.conv2.0.weight", 0),)  # the depthwise convolution keeps each channel in its place
+        convolutions[1] = f"{name}.conv2.1"
     return [
         Group(
             f"{name}.inner{i}",
             width,
-            (*_produced(f"{name}.conv{i + 1}", f"{name}.bn{i + 1}"), Slot(f"{name}.conv{i + 2}.weight", 1)),
+            (
+                *_produced(convolutions[i], f"{name}.bn{i + 1}"),
+                *between.get(i, ()),
+                Slot(f"{convolutions[i + 1]}.weight", 1),
+            ),
             (f"{name}.bn{i + 1}",),
         )
         for i, width in enumerate(widths)
@@ -88,7 +130,7 @@ def _joined(stream: Group, name: str, block: Block) -> Group:
     """The stream with a block's output added to it, its attention's outer channels included."""
     last = 2 if isinstance(block, Basic) else 3
     slots = _produced(f"{name}.conv{last}", f"{name}.bn{last}")
-    if block.attention is not None:
+    if isinstance(block.attention, Squeeze):
         slots += (Slot(f"{name}.se.fc1.weight", 1), Slot(f"{name}.se.fc2.weight", 0), Slot(f"{name}.se.fc2.bias", 0))
     return _grown(stream, slots, (f"{name}.bn{last}",))
 
@@ -99,15 +141,18 @@ def narrowed(network: Network, widths: dict[str, int]) -> Network:
     def block(name: str, stream: str, value: Block) -> Block:
         out = widths.get(stream, value.out)
         attention = value.attention
-        if attention is not None and attention.kind == "se":
+        if isinstance(attention, Squeeze):
             attention = attention.model_copy(update={"width": attention.squeezed(value.out)})
+        elif attention is not None:
+            attention = attention.model_copy(update={"kernel": attention.size(value.out)})
         if isinstance(value, Basic):
             inner: object = widths.get(f"{name}.inner0", value.inner)
         else:
             inner = tuple(widths.get(f"{name}.inner{i}", width) for i, width in enumerate(value.inner))
         return value.model_copy(update={"inner": inner, "out": out, "attention": attention})
 
-    stem = network.stem.model_copy(update={"out": widths.get("stem", network.stem.out)})
+    inner = tuple(widths.get(f"stem.inner{i}", width) for i, width in enumerate(network.stem.inner))
+    stem = network.stem.model_copy(update={"out": widths.get("stem", network.stem.out), "inner": inner})
     stages, stream = [], "stem"
     for stage in network.stages:
         blocks = []
