@@ -51,7 +51,7 @@ def narrow() -> Narrow:
 
 @pytest.fixture(scope="session")
 def lived_in() -> LivedIn:
-    """Makes a checkpoint whose batch norms have statistics, weights and biases as a training leaves them."""
+    """Makes a checkpoint as a training leaves it: norms have statistics, and nothing is still zero."""
 
     def make(network: Network, seed: int = 0, classes: tuple[str, ...] = ()) -> Checkpoint:
         generator = torch.Generator().manual_seed(seed + 1)
@@ -66,7 +66,9 @@ def lived_in() -> LivedIn:
             tensors[norm + "bias"] = around(tensors[norm + "bias"], -0.3, 0.3)
             tensors[norm + "running_mean"] = around(tensors[norm + "running_mean"], -0.5, 0.5)
             tensors[norm + "running_var"] = around(tensors[norm + "running_var"], 0.5, 2.0)
-        tensors["fc.bias"] = around(tensors["fc.bias"], -0.5, 0.5)
+        for key in tensors:
+            if key.endswith(("fc.bias", "gamma")) or key.startswith("fc_neck."):
+                tensors[key] = around(tensors[key], -0.5, 0.5)
         return Checkpoint(network, tensors, classes)
 
     return make

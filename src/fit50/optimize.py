@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from fit50.compress.groups import groups
 from fit50.compress.quantize import calibration, quantize
 from fit50.data.dataset import Dataset, open_dataset
 from fit50.evaluate.intervals import accuracy, difference
@@ -37,6 +38,7 @@ from fit50.spec.recipe import Load, Quantize, Recipe
 from fit50.spec.request import Request
 from fit50.weights.checkpoint import Checkpoint
 from fit50.weights.foreign import knows_classes
+from fit50.weights.origin import local_file
 
 
 @dataclass(frozen=True)
@@ -70,17 +72,20 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     threads = request.device.threads or physical_cores()
     torch.set_num_threads(threads)
     start = start_network(request)
+    image = start.image
+    if request.effort.keeps:
+        groups(start)  # refuses what cannot be pruned before anything is read
     folder = job_folder(request, out)
     dataset = open_dataset(
         request.data,
-        start.inputs[0],
+        image,
         cache=out / "cache",
         record=folder / "splits.json",
         seed=request.seed,
         progress=lambda done, total: monitor.progress("decode", done, total),
     )
     if request.start is not None:
-        refuse_other_splits(Path(request.start), dataset, request.seed)
+        refuse_other_splits(request.start, dataset, request.seed)
     monitor.say(dataset.audit.summary())
     write_text(folder / "request.yaml", request.yaml())
     job = Job(request, folder, Store(out / "steps"), dataset, threads, monitor)
@@ -170,7 +175,7 @@ def start_recipe(job: Job, start: Network) -> Recipe:
     Fine-tuning takes the epochs of the training from scratch, and the lower rate of the grown candidates.
     """
     effort, weights = job.request.effort, job.request.start
-    loaded = Load(network=start, weights=weights, sha256=sha256(Path(weights)) if weights else None)
+    loaded = Load(network=start, weights=weights, sha256=sha256(local_file(weights)) if weights else None)
     recipe = Recipe(steps=(loaded,), seed=job.request.seed)
     if weights is None:
         return recipe.then(effort.train)

@@ -15,6 +15,7 @@ from fit50.cli import main
 from fit50.nn.compose import compose
 from fit50.runtimes import runtime
 from fit50.search.start import start_network
+from fit50.spec.network import Basic, Classifier, Fusion, Input, Network, Stage, Stem
 from fit50.weights.checkpoint import Checkpoint
 
 
@@ -76,4 +77,22 @@ def bundle(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights as a bundle for ONNX Runtime."""
     folder = tmp_path_factory.mktemp("bundle") / "bundle"
     runtime("onnxruntime").export(Checkpoint.load(weights), folder)
+    return folder
+
+
+@pytest.fixture(scope="session", params=[0.0, 0.2], ids=["both-there", "either-missing"])
+def pairs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a network that takes a photo and a grey image, trained to miss either of them or not."""
+    square = {"height": 16, "width": 16, "resize": "stretch"}
+    grey = Input.parse({"name": "thermal", "channels": 1, "mean": (0.4,), "std": (0.3,)} | square)
+    block = Basic(inner=8, out=8, shortcut="projection")
+    network = Network(
+        inputs=(Input.parse({"name": "rgb"} | square), grey),
+        stem=Stem(kind="low-resolution", out=8),
+        stages=(Stage(name="layer1", blocks=(block,)),),
+        fusion=Fusion(width=8, modality_dropout=request.param),
+        head=Classifier(classes=3),
+    )
+    folder = tmp_path_factory.mktemp("pairs") / "bundle"
+    runtime("torch").export(Checkpoint(network, compose(network).state_dict(), ("blue", "green", "red")), folder)
     return folder

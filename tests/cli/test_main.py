@@ -8,12 +8,12 @@ import sys
 import pytest
 from tests.cli.conftest import Fit50
 
-from fit50.cli import using, verbs
+from fit50.cli import verbs, zoo
 from fit50.cli.main import dotted
 from fit50.spec.errors import MissingExtraError, StorageError, UserError
 
 VERBS = (
-    *("optimize", "train", "prune", "quantize", "export"),
+    *("optimize", "train", "morph", "prune", "quantize", "export"),
     *("benchmark", "evaluate", "predict", "verify", "zoo", "report"),
 )
 
@@ -28,7 +28,7 @@ def test_every_verb_has_help_with_an_example(fit50: Fit50, verb: str) -> None:
     assert ended.code == 0
     assert f"Example: fit50 {verb}" in ended.out
     assert "--json" in ended.out
-    if verb in ("optimize", "train", "prune", "quantize", "export"):
+    if verb in ("optimize", "train", "morph", "prune", "quantize", "export"):
         assert "--dry-run" in ended.out
 
 
@@ -115,7 +115,7 @@ def test_an_exception_becomes_a_code_and_a_message(
         raise raised
 
     monkeypatch.setattr("fit50.spec.presets.network", fail)
-    monkeypatch.setattr(using, "preset", fail)
+    monkeypatch.setattr(zoo, "preset", fail)
     ended = fit50("zoo")
     assert ended.code == code
     assert said in ended.err
@@ -136,7 +136,7 @@ def test_debug_lets_our_faults_through(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*given: object) -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr(using, "preset", fail)
+    monkeypatch.setattr(zoo, "preset", fail)
     with pytest.raises(KeyError, match="lost"):
         main(["zoo", "--debug"])
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from tests.cli.conftest import Fit50
 from tests.report.conftest import make_candidate, make_outcome
 
+from fit50.data.decode import fit_image, read_image
 from fit50.optimize import job_folder
+from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle
 from fit50.spec.outcome import Outcome
 from fit50.spec.presets import NETWORKS
@@ -32,11 +35,22 @@ def facts(text: str) -> dict[str, Any]:
 
 
 def test_zoo(fit50: Fit50) -> None:
-    networks = facts(fit50("zoo", "--json").out)["networks"]
+    networks = facts(fit50("zoo", "--no-latency", "--json").out)["networks"]
     assert [each["network"] for each in networks] == list(NETWORKS)
     (resnet50,) = [each for each in networks if each["network"] == "resnet50"]
     assert resnet50["parameters"] == 25_557_032
-    assert "25,557,032" in fit50("zoo").out
+    assert "25,557,032" in fit50("zoo", "--no-latency").out
+
+
+def test_zoo_measures(fit50: Fit50) -> None:
+    found = facts(fit50("zoo", "resnet18", "--json").out)
+    (resnet18,) = found["networks"]
+    assert resnet18["latency"]["median"] > 0
+    assert resnet18["latency"]["n"] == 15
+    assert "resnet18" in fit50("zoo", "resnet18", "--runtime", "onnxruntime").out
+    ended = fit50("zoo", "resnet49")
+    assert (ended.code, ended.out) == (2, "")
+    assert "did you mean" in ended.err
 
 
 def test_verify(fit50: Fit50, bundle: Path) -> None:
@@ -67,6 +81,54 @@ def test_predict(fit50: Fit50, bundle: Path, photos: Path) -> None:
     everything = facts(fit50("predict", bundle, first, "--json").out)["images"][0]["classes"]
     assert sum(found["probability"] for found in everything) == pytest.approx(1, abs=1e-5)
     assert fit50("predict", bundle, first).out.startswith(f"{first}: {everything[0]['name']} ")
+
+
+def test_predict_of_pairs(fit50: Fit50, pairs: Path, photos: Path) -> None:
+    first, second = photos / "red" / "000.png", photos / "blue" / "000.png"
+    answers = facts(fit50("predict", pairs, first, second, second, first, "--json").out)["images"]
+    assert [each["images"] for each in answers] == [[str(first), str(second)], [str(second), str(first)]]
+    assert answers[0]["classes"] != answers[1]["classes"]
+    opened = Bundle.open(pairs)
+    rgb, thermal = (
+        fit_image(read_image(path), image)[None]
+        for path, image in zip((first, second), opened.manifest.network.inputs, strict=True)
+    )
+    (expected,) = runtime("torch").open(opened, threads=1).run(rgb, thermal)
+    found = {each["name"]: each["probability"] for each in answers[0]["classes"]}
+    assert [found[name] for name in opened.manifest.classes] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert fit50("predict", pairs, first, second).out.startswith(f"{first} {second}: ")
+
+
+def test_predict_of_half_a_pair(fit50: Fit50, pairs: Path, photos: Path) -> None:
+    image = photos / "red" / "000.png"
+    ended = fit50("predict", pairs, image, image, image)
+    assert ended.code == 2
+    assert "expected images in groups of 2 (rgb thermal), found 3; give one for each input" in ended.err
+    assert ended.out == ""
+
+
+def test_predict_of_a_pair_with_one_missing(fit50: Fit50, pairs: Path, photos: Path, tmp_path: Path) -> None:
+    image, black = photos / "red" / "000.png", tmp_path / "black.png"
+    Image.new("RGB", (16, 16)).save(black)
+    ended = fit50("predict", pairs, image, "none", "none", image, "--json")
+    if not Bundle.open(pairs).manifest.network.fusion.modality_dropout:
+        assert ended.code == 2
+        assert "thermal: expected an image, found none; the network never trained without one" in ended.err
+        return
+    found = facts(ended.out)["images"]
+    zeros = facts(fit50("predict", pairs, image, black, black, image, "--json").out)["images"]
+    assert [each["images"] for each in found] == [[str(image), "none"], ["none", str(image)]]
+    assert [each["classes"] for each in found] == [each["classes"] for each in zeros]
+    ended = fit50("predict", pairs, "none", "none")
+    assert ended.code == 2
+    assert "expected an image for at least one of rgb thermal, found none for each" in ended.err
+
+
+def test_of_one_input_no_image_may_be_missing(fit50: Fit50, bundle: Path) -> None:
+    ended = fit50("predict", bundle, "none")
+    assert ended.code == 2
+    assert "none: expected a readable file" in ended.err
+    assert fit50("predict", bundle).code == 2
 
 
 @pytest.mark.parametrize("content", [None, b"no image"])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fit50.compress import prune
+from fit50.compress.groups import Group, groups, narrowed
 from fit50.compress.importance import importance
 from fit50.compress.prune import recalibrated, widths_within
 from fit50.data.dataset import Dataset
@@ -21,7 +22,6 @@ from fit50.spec.network import SE, Network
 from fit50.spec.presets import network as preset
 from fit50.spec.recipe import Prune
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.groups import Group, groups, narrowed
 
 Narrow = Callable[..., Network]
 LivedIn = Callable[..., Checkpoint]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from fit50.data.dataset import Images
-from fit50.evaluate.metrics import correct
+from fit50.evaluate.metrics import correct, largest_difference
+from fit50.spec.network import Network
+from fit50.weights.checkpoint import Checkpoint
 
 N = 10
 
@@ -33,3 +36,14 @@ def test_each_image_has_its_own_answer_in_the_splits_order(batch: int) -> None:
     assert found.dtype == np.bool_
     assert np.flatnonzero(~found).tolist() == [4, 9]
     assert max(sizes) == min(batch, N)
+
+
+def test_the_largest_difference_of_any_logit(
+    narrow: Callable[..., Network], lived_in: Callable[..., Checkpoint]
+) -> None:
+    before = lived_in(narrow((1, 1)))
+    tensors = dict(before.tensors)
+    tensors["fc.bias"] = tensors["fc.bias"] + torch.tensor([0.0, -0.5, 0.25, 0.0])
+    images = Images(np.zeros((5, 16, 16, 3), np.uint8), np.zeros(5, np.int64), (Path("x"),) * 5)
+    assert largest_difference(before, before, images) == 0
+    assert largest_difference(before, before.with_(tensors=tensors), images, batch=2) == pytest.approx(0.5, abs=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -272,3 +273,22 @@ def test_weights_without_a_digest_are_refused(
     path = weights(dataset.classes)
     with pytest.raises(SpecError, match=f"expected its sha256 beside it.*it is {sha256(path)}"):
         realise(Recipe(steps=(Load(weights=str(path)),)), dataset, store, Monitor())
+
+
+def test_a_morph_says_what_grew_and_how_answers_changed(recipe: Recipe, dataset: Dataset, store: Store) -> None:
+    class Listener(Monitor):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    said: list[str] = []
+    gates = Morph(edits=(Edit(path="stages[*].blocks[*].attention", value="se"),))
+    swish = Morph(edits=(Edit(path="activation", value="swish"),))
+    grown = realise(recipe.then(gates, swish), dataset, store, Listener())
+    assert grown.provenance is not None
+    assert grown.provenance["morph"] == "activation (rounding)"
+    assert said[0] == "morph: attention (exact); changes a logit by at most 0 on 24 training images"
+    found = re.fullmatch(r"morph: activation \(rounding\); changes a logit by at most (\S+) on 24 .*", said[1])
+    assert found is not None and 0 <= float(found[1]) < 1e-4
+    plain = Train(epochs=1, batch=8)
+    trained = realise(recipe.then(gates, swish, plain), dataset, store, Listener())
+    assert trained.network == grown.network.settled() != grown.network

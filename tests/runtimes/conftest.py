@@ -8,17 +8,18 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+from tests.contracts.networks import INPUT, KINDS, photographs
 from torch import nn
 
 from fit50.nn.compose import compose
+from fit50.nn.deployed import Deployed
 from fit50.runtimes import graph
 from fit50.runtimes.base import Calibration, Images
-from fit50.spec.network import SE, Input, Network, Swish
+from fit50.spec.network import Classifier, Network
 from fit50.spec.presets import resnet
 from fit50.weights.checkpoint import Checkpoint
 
 CLASSES = ("cat", "dog", "owl", "yak")
-INPUT = Input(height=24, width=32, resize="stretch")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,11 +31,8 @@ def _every_graph_is_made_once() -> Iterator[None]:
 
 
 def trained(network: Network) -> Checkpoint:
-    """The network with random weights and random batch statistics, as if it had learned something."""
-    network = network.model_copy(
-        update={"inputs": (INPUT,), "head": network.head.model_copy(update={"classes": len(CLASSES)})}
-    )
-    module, generator = compose(network), torch.Generator().manual_seed(7)
+    """Random weights and batch statistics, none of them zero, and answers that differ from image to image."""
+    module, generator = compose(network).eval(), torch.Generator().manual_seed(7)
     with torch.no_grad():
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
@@ -42,21 +40,31 @@ def trained(network: Network) -> Checkpoint:
                 part.bias.uniform_(-0.5, 0.5, generator=generator)
                 part.running_mean.uniform_(-0.5, 0.5, generator=generator)
                 part.running_var.uniform_(0.5, 1.5, generator=generator)
-        module.fc.weight *= 4  # answers that differ from image to image
+        for parameter in module.parameters():
+            if not parameter.any():
+                parameter.uniform_(-0.5, 0.5, generator=generator)
+        images = map(torch.from_numpy, photographs(network))
+        logits = module(
+            *(normalize(image) for normalize, image in zip(Deployed(module).normalize, images, strict=True))
+        )
+        module.fc.bias -= logits.mean(0)
+        for layer in filter(None, (module.fc, module.fc_neck)):
+            layer.weight /= logits.std(0)[:, None]
+            layer.bias /= logits.std(0)
     return Checkpoint(network, module.state_dict(), CLASSES, provenance={"recipe": "abc"})
 
 
 @pytest.fixture(scope="session")
 def checkpoint() -> Checkpoint:
     """A plain network, wide enough at its end for int8 to pay."""
-    return trained(resnet((1, 1, 1, 1), widths=(16, 16, 16, 128)))
+    network = resnet((1, 1, 1, 1), widths=(16, 16, 16, 128))
+    return trained(network.model_copy(update={"inputs": (INPUT,), "head": Classifier(classes=len(CLASSES))}))
 
 
 @pytest.fixture(scope="session")
-def gated() -> Checkpoint:
-    """A network with squeeze-and-excitation and Swish."""
-    network = resnet((1, 1), widths=(16, 16), attention=SE(reduction=4))
-    return trained(network.model_copy(update={"activation": Swish()}))
+def kinds() -> dict[str, Checkpoint]:
+    """A checkpoint for every kind of network."""
+    return {kind: trained(network) for kind, network in KINDS.items()}
 
 
 @pytest.fixture(scope="session")

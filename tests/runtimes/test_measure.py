@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.contracts.networks import MISSING
 
 from fit50.runtimes import measure as module
 from fit50.runtimes import runtime
@@ -23,6 +24,11 @@ from fit50.weights.checkpoint import Checkpoint
 @pytest.fixture(scope="module")
 def bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return OnnxRuntime().export(checkpoint, tmp_path_factory.mktemp("measure") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def pair(kinds: dict[str, Checkpoint], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return OnnxRuntime().export(kinds[MISSING[-1]], tmp_path_factory.mktemp("measure") / "pair")
 
 
 def test_the_median_lies_within_its_interval_of_order_statistics() -> None:
@@ -57,7 +63,7 @@ def test_a_slower_file_is_measured_as_slower_and_in_turns(bundle: Bundle, monkey
     monkeypatch.setattr(module, "runtime", lambda name: Runtime())
     monkeypatch.setattr(Bundle, "size", 1.0)
     bundles = {"slow": bundle, "fast": Bundle(Path("fast"), bundle.manifest)}
-    monkeypatch.setattr(module, "sample", lambda bundle, count: np.zeros((count, 2, 2, 3), np.uint8))
+    monkeypatch.setattr(module, "sample", lambda bundle, count: (np.zeros((count, 2, 2, 3), np.uint8),))
     progress: list[int] = []
 
     class Listener(Monitor):
@@ -86,9 +92,19 @@ def test_a_process_that_cannot_run_the_file_is_reported(bundle: Bundle, tmp_path
 
 
 def test_samples_are_golden_images_repeated(bundle: Bundle) -> None:
-    images, _ = bundle.golden()
-    assert np.array_equal(sample(bundle, 2), images[:2])
-    assert np.array_equal(sample(bundle, 9), np.concatenate([images, images, images[:1]]))
+    (images,), _ = bundle.golden()
+    assert np.array_equal(sample(bundle, 2), images[None, :2])
+    assert np.array_equal(sample(bundle, 9), np.concatenate([images, images, images[:1]])[None])
+
+
+def test_samples_of_two_inputs_stay_pairs(pair: Bundle) -> None:
+    first, second = pair.golden()[0]
+    assert np.array_equal(sample(pair, 5)[0], np.concatenate([first, first[:1]]))
+    assert np.array_equal(sample(pair, 5)[1], np.concatenate([second, second[:1]]))
+
+
+def test_a_fresh_process_runs_a_file_of_two_inputs(pair: Bundle) -> None:
+    assert 20 < peak_memory(pair, threads=1) < 300
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx.numpy_helper import to_array
-from tests.contracts.runtime import INT8, Int8Contract
+from tests.contracts.networks import INPUT, network, photographs, stage
+from tests.contracts.runtime import INT8, Int8Contract, truth
+from tests.runtimes.conftest import trained
 
 from fit50.runtimes.base import Bundle, Calibration
 from fit50.runtimes.onnxruntime import OnnxRuntime, OnnxSession
+from fit50.spec.network import Fusion
 from fit50.weights.checkpoint import Checkpoint
 
 
@@ -28,6 +31,16 @@ class TestOnnxRuntime(Int8Contract):
     def test_the_threads_are_those_asked_for(self, bundle: Bundle) -> None:
         session = OnnxSession(ort, str(bundle.file(".onnx")), 2)
         assert session._session.get_session_options().intra_op_num_threads == 2
+
+    def test_an_input_may_be_called_as_the_graph_calls_an_inner_value(
+        self, runtime: OnnxRuntime, tmp_path: Path
+    ) -> None:
+        inputs = tuple(INPUT.model_copy(update={"name": name}) for name in ("relu", "conv2d"))
+        checkpoint = trained(network(stage(1), inputs=inputs, fusion=Fusion(width=4)))
+        session = OnnxSession(ort, str(runtime.export(checkpoint, tmp_path / "bundle").file(".onnx")), 1)
+        images = photographs(checkpoint.network)
+        assert session._inputs == ["relu", "conv2d"]
+        assert np.abs(session.run(*images) - truth(checkpoint, *images)).max() < 1e-4
 
     @pytest.mark.parametrize(("sums_exactly", "largest"), [(True, 127), (False, 64)])
     def test_weights_have_7_bits_where_products_saturate(

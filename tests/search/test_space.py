@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from fit50.search.space import grown, growth, shrunk
-from fit50.spec.digest import edit
+from fit50.spec.digest import edit, edit_all
 from fit50.spec.network import SE, Network, Swish
 from fit50.spec.presets import EFFORTS, resnet
 from fit50.spec.recipe import Load, Morph, Prune, Recipe, Train
+from fit50.spec.request import Technique
+from fit50.weights.surgery import grown as morphed
+from fit50.weights.surgery import plan
 
 EFFORT = EFFORTS["demo"]
 
@@ -46,8 +51,38 @@ def test_what_the_network_has_is_skipped(baseline: Recipe, network: Network) -> 
     assert list(grown(baseline, attentive, EFFORT)) == ["control", "deeper", "swish"]
 
 
-def test_what_only_some_blocks_have_is_tried(network: Network) -> None:
-    assert growth(edit(network, "stages[0].blocks[*].attention", SE()), "se") is not None
+def test_what_only_some_blocks_have_is_added_to_the_others(network: Network) -> None:
+    step = growth(edit(network, "stages[0].blocks[*].attention", "cbam"), "se")
+    assert step is not None
+    assert [edit.path for edit in step.edits] == [
+        "stages[1].blocks[0].attention",
+        "stages[1].blocks[1].attention",
+        "stages[2].blocks[0].attention",
+    ]
+
+
+@pytest.mark.parametrize("technique", get_args(Technique))
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"activation": "swish"},
+        {"stages[0].blocks[*].attention": "cbam"},
+        {"stages[*].blocks[*].groups": 2},
+        {"stages[2].blocks[*].activation": "swish"},
+        {"stages[1].blocks[1].activation": "swish"},
+    ],
+)
+def test_what_is_tried_can_be_grown(network: Network, change: dict[str, object], technique: Technique) -> None:
+    """No technique fails after the baseline's training: what no morph can make is not tried."""
+    start = edit_all(network, change.items())
+    step = growth(start, technique)
+    assert step is None or plan(start, morphed(start, step))
+
+
+def test_what_a_network_cannot_take_is_not_tried(network: Network) -> None:
+    assert growth(edit(network, "activation", "swish"), "deeper") is None
+    assert growth(edit(network, "stages[*].blocks[*].groups", 2), "wider") is None
 
 
 def test_the_deepest_stage_gets_one_more_block(network: Network) -> None:

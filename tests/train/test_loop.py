@@ -15,9 +15,10 @@ from fit50.data.dataset import Dataset, Images
 from fit50.evaluate.metrics import correct
 from fit50.nn.compose import compose
 from fit50.nn.deployed import Deployed
+from fit50.spec.digest import edit
 from fit50.spec.errors import DataError, TrainingDiverged
 from fit50.spec.monitor import Monitor
-from fit50.spec.network import SE, Network
+from fit50.spec.network import SE, Network, Swish
 from fit50.spec.recipe import SGD, AdamW, Augment, Teacher, Train
 from fit50.train import loop, train
 from fit50.train.optim import averaged
@@ -236,3 +237,41 @@ def test_the_checkpoint_that_was_trained_is_unchanged(start: Checkpoint, few: Da
     before = {key: tensor.clone() for key, tensor in start.tensors.items()}
     run(start, SHORT, few, tmp_path / "saved")
     assert all(torch.equal(start.tensors[key], tensor) for key, tensor in before.items())
+
+
+def test_swish_is_annealed_and_then_plain(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+    """beta is on its way in the first half of the training, and afterwards the network is an ordinary one."""
+    waiting = start.with_(network=edit(start.network, "activation", Swish(start=1000.0)))
+    seen: list[float] = []
+
+    class Watcher(Monitor):
+        def progress(self, label: str, done: int, total: int) -> None:
+            module = next(m for m in modules if not isinstance(m.relu, nn.ReLU))
+            seen.append(float(module.relu.beta))
+
+    modules: list[nn.Module] = []
+    compose_ = Checkpoint.module
+
+    def kept(self: Checkpoint) -> nn.Module:
+        modules.append(compose_(self))
+        return modules[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "module", kept)
+        after = run(waiting, SHORT, few, tmp_path / "training", Watcher())
+    positions = [(i + 1) / 9 for i in range(9)]
+    expected = [1 / ((1 - min(1, 2 * p)) / 1000 + min(1, 2 * p)) for p in positions]
+    assert seen == pytest.approx(expected)
+    assert after.network == edit(start.network, "activation", Swish())
+    assert isinstance(after.module().relu, nn.SiLU)
+
+
+def test_an_annealing_that_is_resumed_ends_with_the_same_bits(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+    waiting = start.with_(network=edit(start.network, "activation", Swish(start=1000.0)))
+    step = SHORT.model_copy(update={"ema": 0.9, "epochs": 4})
+    whole = run(waiting, step, few, tmp_path / "whole")
+    for after in (1, 3):
+        saved = tmp_path / f"stopped {after}"
+        with pytest.raises(KeyboardInterrupt):
+            run(waiting, step, few, saved, Listener(stop=3 * after + 1), save_seconds=0)
+        assert identical(run(waiting, step, few, saved), whole)

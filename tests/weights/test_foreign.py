@@ -18,7 +18,8 @@ from fit50.spec.digest import edit
 from fit50.spec.errors import CheckpointError
 from fit50.spec.network import SE, Network
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.foreign import fit_classes, infer, knows_classes, load_weights
+from fit50.weights.foreign import fit_classes, knows_classes, load_weights, redrawn
+from fit50.weights.infer import infer
 
 Narrow = Callable[..., Network]
 LivedIn = Callable[..., Checkpoint]
@@ -114,12 +115,14 @@ def test_old_files_lack_a_counter_and_halves_become_floats(tmp_path: Path, tenso
     assert found.module()(torch.rand(1, 3, 32, 32)).dtype == torch.float32
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_in_a_file_does_not_run(tmp_path: Path, tensors: dict[str, Tensor], zipped: bool) -> None:
-    sentinel, path = tmp_path / "sentinel", tmp_path / "malicious.pth"
+def test_code_in_a_file_does_not_run(tmp_path: Path, tensors: dict[str, Tensor], zipped: bool, suffix: str) -> None:
+    sentinel, path = tmp_path / "sentinel", tmp_path / f"malicious{suffix}"
     torch.save({"state_dict": tensors, "extra": Malicious(sentinel)}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match="refused, for it holds more than tensors and could run code"):
-        load_weights(path)
+    for name in (str(path), f"caffe:{path}"):
+        with pytest.raises(CheckpointError, match="refused, for it holds more than tensors and could run code"):
+            load_weights(name)
     assert not sentinel.exists()
     torch.load(path, weights_only=False)["extra"].close()
     assert sentinel.exists(), "the file would have run code"
@@ -157,7 +160,7 @@ def test_no_file_is_refused(tmp_path: Path) -> None:
         load_weights(tmp_path / "none.pth")
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121"])
+@pytest.mark.parametrize("name", ["vgg11_bn", "mobilenet_v3_small", "densenet121"])
 def test_another_architecture_is_refused(name: str) -> None:
     with torch.device("meta"):
         tensors = getattr(models, name)().state_dict()
@@ -206,6 +209,23 @@ class TestFitClasses:
         assert changed == {"fc.weight", "fc.bias"}
         assert torch.equal(fitted.tensors["fc.weight"], again.tensors["fc.weight"])
         assert not torch.equal(fitted.tensors["fc.weight"], other.tensors["fc.weight"])
+        fitted.module()
+
+    @pytest.mark.parametrize(
+        ("wanted", "reason"),
+        [
+            (("a", "b", "c"), "drawn anew, for the weights tell 4 classes apart and the images show 3"),
+            (("b", "a", "c", "d"), "drawn anew, for the weights tell other classes apart and the images show 4"),
+            (FOUR, None),
+        ],
+    )
+    def test_says_why(self, wanted: tuple[str, ...], reason: str, narrow: Narrow, lived_in: LivedIn) -> None:
+        assert redrawn(fit_classes(lived_in(narrow(), classes=self.FOUR), wanted, seed=0)) == reason
+
+    def test_draws_what_a_pyramid_adds_to_it(self, narrow: Narrow, lived_in: LivedIn) -> None:
+        network = edit(narrow((1, 1)), "neck", {"kind": "fpn", "width": 8})
+        fitted = fit_classes(lived_in(network), ("a", "b"), seed=0)
+        assert fitted.tensors["fc_neck.weight"].shape == (2, 16)
         fitted.module()
 
 

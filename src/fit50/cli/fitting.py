@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fit50.cli.options import DryRun, Json, Set, Threads, edited, emit, network_edits
+from fit50.cli.options import DryRun, Json, Set, Threads, Weights, edited, emit, network_edits
 from fit50.cli.screen import Screen
 from fit50.spec.digest import edit
 from fit50.spec.errors import SpecError
@@ -26,7 +26,7 @@ def optimize(
     memory: Annotated[str | None, Parameter(help="Largest peak memory of a process, such as 300MB.")] = None,
     max_drop: Annotated[float | None, Parameter(help="Points of accuracy that may be lost (default 1).")] = None,
     min_accuracy: Annotated[float | None, Parameter(help="Least validation accuracy in percent.")] = None,
-    start: Annotated[Path | None, Parameter(help="A trained ResNet: .safetensors, .pth or .pt.")] = None,
+    start: Weights = None,
     network: Annotated[str | None, Parameter(help="A network of the zoo to train (default resnet50).")] = None,
     image_size: Annotated[int | None, Parameter(help="Pixels; by default what suits the images.")] = None,
     effort: Annotated[str | None, Parameter(help="How much is tried: demo, quick (the default) or full.")] = None,
@@ -53,7 +53,7 @@ def optimize(
             "budget.memory": memory,
             "budget.max_drop": max_drop,
             "budget.min_accuracy": min_accuracy,
-            "start": str(start) if start else None,
+            "start": start,
             "network": network,
             "image_size": image_size,
             "device.threads": threads,

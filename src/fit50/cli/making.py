@@ -15,6 +15,7 @@ from fit50.cli.options import (
     RuntimeName,
     Seed,
     Set,
+    Weights,
     edited,
     emit,
     file_digest,
@@ -34,8 +35,10 @@ def train(
     data: str,
     *,
     network: str = "resnet50",
-    start: Annotated[Path | None, Parameter(help="Weights to start from, instead of a network.")] = None,
-    teacher: Annotated[Path | None, Parameter(help="Weights of a trained network to distil from.")] = None,
+    start: Weights = None,
+    teacher: Annotated[
+        str | None, Parameter(help="A trained network to distil from: a file or a name like --start's.")
+    ] = None,
     image_size: int | None = None,
     seed: Seed = None,
     output: Annotated[Path, Parameter(help="The file to write.")] = Path("model.safetensors"),
@@ -51,13 +54,13 @@ def train(
     edits = {text: text.removeprefix("train.") for text in set_ if text.startswith("train.")}
     step = edited(EFFORTS["quick"].train, tuple(edits.values()))
     if teacher is not None:
-        step = step.model_copy(update={"teacher": Teacher(weights=str(teacher), sha256=file_digest(teacher))})
+        step = step.model_copy(update={"teacher": Teacher(weights=teacher, sha256=file_digest(teacher))})
     from fit50.search.start import start_network
 
     given: dict[str, object] = {
         "data": data,
         "network": network,
-        "start": str(start) if start else None,
+        "start": start,
         "image_size": image_size,
         "seed": split_seed(seed, _provenance(start) or _provenance(teacher)),
         "edits": network_edits(tuple(text for text in set_ if text not in edits)),
@@ -69,7 +72,7 @@ def train(
     _make(recipe, data, output, out, dry_run, as_json)
 
 
-def _provenance(weights: Path | None) -> Mapping[str, str] | None:
+def _provenance(weights: Path | str | None) -> Mapping[str, str] | None:
     from fit50.weights.foreign import load_weights
 
     return load_weights(weights).provenance if weights else None
@@ -126,10 +129,10 @@ def _make(recipe: Recipe, data: str, output: Path, out: Path, dry_run: bool, as_
     screen = Screen()
     first = recipe.steps[0]
     assert isinstance(first, Load)
-    network = first.network or load_weights(Path(str(first.weights))).network
+    network = first.network or load_weights(str(first.weights)).network
     dataset = resident(data, network, out, recipe.seed, screen)
     if any(isinstance(step, Prune) for step in recipe.steps):
-        refuse_other_classes(load_weights(Path(str(first.weights))), dataset.classes, str(first.weights))
+        refuse_other_classes(load_weights(str(first.weights)), dataset.classes, str(first.weights))
     screen.say(dataset.audit.summary())
     checkpoint = realise(recipe, dataset, Store(out / "steps"), screen)
     checkpoint.save(output)

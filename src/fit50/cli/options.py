@@ -32,6 +32,13 @@ Seed = Annotated[
     int | None,
     Parameter(validator=Number(gte=0), help="Of the splits; by default the one that the model was trained with."),
 ]
+Weights = Annotated[
+    str | None,
+    Parameter(
+        help="A trained ResNet: a file (.safetensors, .pth), or torchvision:resnet50.IMAGENET1K_V2, "
+        "timm:seresnet50.ra2_in1k, hf:owner/repo, caffe:file.pth."
+    ),
+]
 RuntimeName = Literal["openvino", "onnxruntime", "torch"]
 Deployable = Literal["openvino", "onnxruntime"]
 
@@ -66,14 +73,12 @@ def split_seed(given: int | None, provenance: Mapping[str, str] | None) -> int:
     return int((provenance or {}).get("seed", 0)) if given is None else given
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a weights file. Raises CheckpointError where there is none."""
+def file_digest(weights: Path | str) -> str:
+    """The SHA-256 of the file of weights, fetched if need be. Raises CheckpointError, MissingExtraError."""
     from fit50.runtimes.base import sha256
-    from fit50.spec.errors import CheckpointError
+    from fit50.weights.origin import local_file
 
-    if not path.is_file():
-        raise CheckpointError(f"{path}: expected a weights file (.safetensors, .pth, .pt), found none")
-    return sha256(path)
+    return sha256(local_file(weights))
 
 
 def resident(data: str, network: Network, out: Path, seed: int, screen: Screen) -> Dataset:
@@ -81,5 +86,5 @@ def resident(data: str, network: Network, out: Path, seed: int, screen: Screen) 
     from fit50.data.dataset import open_dataset
 
     return open_dataset(
-        data, network.inputs[0], cache=out / "cache", seed=seed, progress=lambda d, n: screen.progress("decode", d, n)
+        data, network.image, cache=out / "cache", seed=seed, progress=lambda d, n: screen.progress("decode", d, n)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -11,8 +11,14 @@ from fit50.cli.options import Json, Seed, Threads, emit, resident, split_seed
 from fit50.cli.screen import Screen
 from fit50.spec.errors import SpecError
 from fit50.spec.machine import physical_cores
-from fit50.spec.presets import NETWORKS
-from fit50.spec.presets import network as preset
+from fit50.spec.network import Input, Network
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_FILES = "One or more image files; for a bundle of two inputs one for each in turn, 'none' for one that is missing."
+_MISSING = Path("none")
 
 
 def benchmark(
@@ -90,7 +96,7 @@ def evaluate(
 
 def predict(
     bundle: Path,
-    images: Annotated[tuple[Path, ...], Parameter(help="One or more image files.", negative="")],
+    images: Annotated[tuple[Path, ...], Parameter(help=_FILES, negative="")],
     *,
     top: Annotated[int, Parameter(help="How many classes to name.")] = 3,
     threads: Threads = None,
@@ -99,20 +105,56 @@ def predict(
     """Classify images with a bundle.
 
     Example: fit50 predict runs/photos-1a2b3c4d/best photo.jpg
+
+    Example: fit50 predict runs/pairs-1a2b3c4d/best rgb.png thermal.png
     """
-    from fit50.data.decode import fit_image, read_image
     from fit50.runtimes import runtime as runtime_named
     from fit50.runtimes.base import Bundle
 
     opened = Bundle.open(bundle)
+    network, classes = opened.manifest.network, opened.manifest.classes
+    groups = _grouped(images, network)
     session = runtime_named(opened.manifest.runtime).open(opened, threads or physical_cores())
     facts, lines = [], []
-    for path in images:
-        (scores,) = session.run(fit_image(read_image(path), opened.manifest.input)[None])
-        best = [(opened.manifest.classes[i], float(scores[i])) for i in scores.argsort()[::-1][: max(top, 1)]]
-        facts.append({"image": str(path), "classes": [{"name": name, "probability": p} for name, p in best]})
-        lines.append(f"{path}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in best))
+    for group in groups:
+        (scores,) = session.run(
+            *(_pixels(path, image, network)[None] for path, image in zip(group, network.inputs, strict=True))
+        )
+        best = [(classes[i], float(scores[i])) for i in scores.argsort()[::-1][: max(top, 1)]]
+        named: dict[str, object] = {"image": str(group[0])} if len(group) == 1 else {"images": list(map(str, group))}
+        facts.append(named | {"classes": [{"name": name, "probability": p} for name, p in best]})
+        lines.append(f"{' '.join(map(str, group))}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in best))
     emit({"images": facts}, "\n".join(lines), as_json)
+
+
+def _grouped(images: tuple[Path, ...], network: Network) -> list[tuple[Path, ...]]:
+    """The files, so many at a time as the network has inputs. Raises DataError."""
+    from fit50.spec.errors import DataError
+
+    count, names = len(network.inputs), " ".join(image.name for image in network.inputs)
+    groups = [images[place : place + count] for place in range(0, len(images), count)]
+    if len(images) % count:
+        raise DataError(f"expected images in groups of {count} ({names}), found {len(images)}; give one for each input")
+    if network.fusion is not None and (_MISSING,) * count in groups:
+        raise DataError(f"expected an image for at least one of {names}, found none for each")
+    return groups
+
+
+def _pixels(path: Path, image: Input, network: Network) -> NDArray[np.uint8]:
+    """An image (H, W, C) for an input; zeros where it is missing. Raises DataError."""
+    import numpy as np
+
+    from fit50.data.decode import fit_image, read_image
+    from fit50.spec.errors import DataError
+
+    if network.fusion is None or path != _MISSING:
+        return fit_image(read_image(path), image)
+    if not network.fusion.modality_dropout:
+        raise DataError(
+            f"{image.name}: expected an image, found none; the network never trained without one "
+            "(fusion.modality_dropout is 0)"
+        )
+    return np.zeros((image.height, image.width, image.channels), np.uint8)
 
 
 def verify(bundle: Path, *, threads: Threads = None, as_json: Json = False) -> None:
@@ -129,28 +171,3 @@ def verify(bundle: Path, *, threads: Threads = None, as_json: Json = False) -> N
         f"difference of a probability {found.largest_difference:.2g} (allowed {found.tolerance:.2g})"
     )
     emit({"bundle": str(bundle), **vars(found)}, text, as_json)
-
-
-def zoo(*, as_json: Json = False) -> None:
-    """List the named networks, with what they cost at 224x224 and 1000 classes.
-
-    Example: fit50 zoo
-    """
-    from fit50.nn.cost import cost
-    from fit50.spec.errors import NotBuiltError
-
-    facts: list[dict[str, object]] = []
-    lines = [f"{'network':<22}{'parameters':>12}{'GMACs':>8}{'top-1':>7}  (ImageNet top-1 as published)"]
-    for name, known in NETWORKS.items():
-        paper = (known.make.__doc__ or "").strip().splitlines()[0]
-        row: dict[str, object] = {"network": name, "published_top1": known.top1, "paper": paper}
-        top1 = f"{known.top1:.1f}" if known.top1 else "-"
-        try:
-            counted = cost(preset(name))
-            row |= {"parameters": counted.parameters, "gmacs": counted.gmacs}
-            lines.append(f"{name:<22}{counted.parameters:>12,}{counted.gmacs:>8.3f}{top1:>7}  {paper}")
-        except NotBuiltError as error:
-            row |= {"not_built": str(error)}
-            lines.append(f"{name:<22}{'not built yet':>20}{top1:>7}  {error}")
-        facts.append(row)
-    emit({"networks": facts}, "\n".join(lines), as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from fit50.cli import fitting, making, using
+from fit50.cli import fitting, growing, making, using, zoo
 
 app = App(
     name="fit50",
@@ -16,6 +16,7 @@ app = App(
 for verb in (
     fitting.optimize,
     making.train,
+    growing.morph,
     making.prune,
     making.quantize,
     making.export,
@@ -23,7 +24,7 @@ for verb in (
     using.evaluate,
     using.predict,
     using.verify,
-    using.zoo,
+    zoo.zoo,
     fitting.report,
 ):
     app.command(verb)

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fit50.compress.groups import Group
 from fit50.data.dataset import Images
 from fit50.nn.deployed import Normalize
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.groups import Group
 
 
 def importance(
@@ -29,7 +29,7 @@ def importance(
             for name, part in norms.items():
                 scores[name] = part.weight.detach().square()
         case "taylor":
-            normalize = Normalize(checkpoint.network.inputs[0])
+            normalize = Normalize(checkpoint.network.image)
             module.to(memory_format=torch.channels_last)
             for pixels, labels in images.batches(batch):
                 module.zero_grad()

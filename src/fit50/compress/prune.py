@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from fit50.compress.groups import Group, groups, narrowed
 from fit50.compress.importance import importance
 from fit50.data.dataset import Dataset, Images
 from fit50.nn.cost import cost
@@ -17,7 +18,6 @@ from fit50.spec.errors import DataError, SpecError
 from fit50.spec.network import Network
 from fit50.spec.recipe import Prune
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.groups import Group, groups, narrowed
 
 
 def prune(checkpoint: Checkpoint, step: Prune, dataset: Dataset, *, seed: int) -> Checkpoint:
@@ -92,7 +92,7 @@ def _rounded(count: int, width: int, step: Prune) -> int:
 def recalibrated(checkpoint: Checkpoint, images: Images, batch: int = 64) -> Checkpoint:
     """The checkpoint with batch statistics estimated anew, as the average over the images' batches."""
     module = checkpoint.module().to(memory_format=torch.channels_last)
-    normalize = Normalize(checkpoint.network.inputs[0])
+    normalize = Normalize(checkpoint.network.image)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.reset_running_stats()

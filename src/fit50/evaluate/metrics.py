@@ -10,6 +10,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fit50.data.dataset import Images
+from fit50.nn.deployed import Normalize
+from fit50.weights.checkpoint import Checkpoint
+
+
+def largest_difference(before: Checkpoint, after: Checkpoint, images: Images, batch: int = 64) -> float:
+    """How far a logit of ``after`` lies from that of ``before`` at most, in evaluation mode, on these images.
+
+    Where ``after`` has one more input, it sees zeros there.
+    """
+    old, new, normalize = before.module(), after.module(), Normalize(before.network.image)
+    added = after.network.inputs[len(before.network.inputs) :]
+    largest = 0.0
+    with torch.inference_mode():
+        for pixels, _ in images.batches(batch):
+            x = normalize(pixels)
+            others = [x.new_zeros(len(x), image.channels, image.height, image.width) for image in added]
+            largest = max(largest, float((new(x, *others) - old(x)).abs().max()))
+    return largest
 
 
 def correct(

@@ -71,7 +71,9 @@ def initial(network: Network, seed: int) -> dict[str, Tensor]:
                 case nn.Conv2d(bias=None):
                     nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
                 case ResidualBlock():
-                    nn.init.zeros_(part.last.weight)
+                    for norm in part.last.modules():  # where each input has its own, both
+                        assert isinstance(norm, nn.BatchNorm2d)
+                        nn.init.zeros_(norm.weight)
                 case _:
                     pass
         if module.fc_neck is not None:

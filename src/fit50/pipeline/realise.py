@@ -11,6 +11,7 @@ from torch import nn
 
 from fit50.compress import prune, quantize
 from fit50.data.dataset import Dataset
+from fit50.evaluate.metrics import largest_difference
 from fit50.nn.compose import compose
 from fit50.pipeline.store import RunLog, Store
 from fit50.runtimes.base import sha256
@@ -20,7 +21,8 @@ from fit50.spec.monitor import Monitor
 from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Step, Teacher, Train
 from fit50.train import train
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.foreign import fit_classes, load_weights, refuse_other_classes
+from fit50.weights.foreign import fit_classes, load_weights, redrawn, refuse_other_classes
+from fit50.weights.origin import local_file
 from fit50.weights.surgery import morph
 
 
@@ -38,9 +40,14 @@ def realise(recipe: Recipe, dataset: Dataset, store: Store, monitor: Monitor) ->
     if isinstance(last, Load):
         return load(last, dataset.classes, recipe.seed)
     before = realise(recipe.prefix(len(recipe.steps) - 1), dataset, store, monitor)
+    if run is not None:
+        monitor = RunLog(run, monitor)
+    if len(recipe.steps) == 2 and (reason := redrawn(before)):
+        monitor.say(f"the classifier is {reason}")
+        monitor.record("classifier", {"classifier": reason})
     if run is None:
         return _performed(before, last, recipe, dataset, store, monitor, Path())
-    result = _performed(before, last, recipe, dataset, store, RunLog(run, monitor), run.training)
+    result = _performed(before, last, recipe, dataset, store, monitor, run.training)
     origin = {"recipe": digest(recipe), "dataset": dataset.identity, "seed": str(recipe.seed)}
     result = replace(result, provenance={**(result.provenance or {}), **origin})
     result.save(run.model)
@@ -55,9 +62,9 @@ def _performed(
     seed = step_seed(recipe)
     match step:
         case Morph():
-            return morph(before, step, seed)
+            return _morphed(before, step, dataset, seed, monitor)
         case Train():
-            teacher = _teacher(step.teacher, recipe, dataset, store, monitor) if step.teacher else None
+            teacher = _teacher(step.teacher, before, recipe, dataset, store, monitor) if step.teacher else None
             return train(before, step, dataset, seed=seed, saved=training, monitor=monitor, teacher=teacher)
         case Prune():
             return prune(before, step, dataset, seed=seed)
@@ -67,6 +74,17 @@ def _performed(
             raise AssertionError("a recipe loads only in its first step")
         case _:
             assert_never(step)
+
+
+def _morphed(before: Checkpoint, step: Morph, dataset: Dataset, seed: int, monitor: Monitor, n: int = 64) -> Checkpoint:
+    """The grown checkpoint; what it grew, and how its answers changed on real images, is said and kept with it."""
+    after = morph(before, step, seed)
+    images = dataset.split("train").take(n, seed)
+    largest = largest_difference(before, after, images)
+    facts = dict(after.provenance or {})
+    facts["morph_difference"] = f"a logit by at most {largest:.2g} on {len(images)} training images"
+    monitor.say(f"morph: {facts['morph']}; changes {facts['morph_difference']}")
+    return replace(after, provenance=facts)
 
 
 def step_seed(recipe: Recipe) -> int:
@@ -85,14 +103,13 @@ def load(step: Load, classes: tuple[str, ...], seed: int) -> Checkpoint:
 
 
 def _file(weights: str, expected: str | None, step: Load | None = None) -> Checkpoint:
-    path = Path(weights)
-    checkpoint = load_weights(path)
-    found = sha256(path)
+    checkpoint = load_weights(weights)
+    found = sha256(local_file(weights))
     if expected is None:
-        raise SpecError(f"{path}: expected its sha256 beside it, lest a changed file go unnoticed; it is {found}")
+        raise SpecError(f"{weights}: expected its sha256 beside it, lest a changed file go unnoticed; it is {found}")
     if found != expected:
         raise CheckpointError(
-            f"{path}: expected SHA-256 {expected[:12]}..., found {found[:12]}...; the file was changed"
+            f"{weights}: expected SHA-256 {expected[:12]}..., found {found[:12]}...; the file was changed"
         )
     if step is not None and step.network is not None:
         head = step.network.head.model_copy(update={"classes": checkpoint.network.head.classes})
@@ -100,11 +117,26 @@ def _file(weights: str, expected: str | None, step: Load | None = None) -> Check
     return checkpoint
 
 
-def _teacher(teacher: Teacher, recipe: Recipe, dataset: Dataset, store: Store, monitor: Monitor) -> nn.Module:
-    """The teacher's module, in evaluation mode. Raises CheckpointError where its classes are not the data set's."""
+def _teacher(
+    teacher: Teacher, student: Checkpoint, recipe: Recipe, dataset: Dataset, store: Store, monitor: Monitor
+) -> nn.Module:
+    """The teacher's module, in evaluation mode, which is shown what the student is shown.
+
+    Raises CheckpointError where its classes are not the data set's, or its images were prepared otherwise.
+    """
     if teacher.after is not None:
         return realise(recipe.prefix(teacher.after), dataset, store, monitor).module()
     assert teacher.weights is not None
     checkpoint = _file(teacher.weights, teacher.sha256)
     refuse_other_classes(checkpoint, dataset.classes, teacher.weights)
+    if _prepared(checkpoint) != _prepared(student):
+        raise CheckpointError(
+            f"{teacher.weights}: expected a teacher whose images have the student's mean, std and order of channels, "
+            f"{_prepared(student)}, found {_prepared(checkpoint)}; give the student the teacher's with --set "
+            "network.inputs[0]..."
+        )
     return checkpoint.module().requires_grad_(False)
+
+
+def _prepared(checkpoint: Checkpoint) -> list[tuple[object, ...]]:
+    return [(image.mean, image.std, image.order) for image in checkpoint.network.inputs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,9 +15,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from fit50.spec.errors import BundleError, MissingExtraError, SpecError
+from fit50.spec.errors import BundleError, DataError, MissingExtraError, RuntimeRefusal, SpecError
 from fit50.spec.files import write_folder, write_text
-from fit50.spec.network import Input, Network
+from fit50.spec.network import Network
 from fit50.spec.outcome import Environment, Score
 from fit50.spec.request import Device
 from fit50.spec.value import Value
@@ -33,15 +33,14 @@ Probabilities = NDArray[np.float32]
 class Manifest(Value):
     """``bundle.json``: all that is needed to run the model file and to know what it is.
 
-    ``files`` maps the model's files to their SHA-256. ``tolerance`` is how far a probability may lie from the golden
-    one on another device.
+    ``files`` maps the model's files to their SHA-256. ``network.inputs`` says which images the model takes, in their
+    order. ``tolerance`` is how far a probability may lie from the golden one on another device.
     """
 
     version: Literal[1] = 1
     runtime: RuntimeName
     precision: Literal["float32", "int8"]
     files: dict[str, str]
-    input: Input
     classes: tuple[str, ...]
     network: Network
     provenance: dict[str, str] = {}
@@ -82,12 +81,16 @@ class Bundle:
         """Megabytes (10^6 bytes) of the model's files."""
         return sum((self.folder / name).stat().st_size for name in self.manifest.files) / 1e6
 
-    def golden(self) -> tuple[Images, Probabilities]:
-        """A few images (N, H, W, C) and the probabilities (N, classes) that this file gave them where it was made."""
+    def golden(self) -> tuple[tuple[Images, ...], Probabilities]:
+        """A few images and the probabilities (N, classes) that this file gave them where it was made.
+
+        Images are one array (N, H, W, C) for each input: ``arr_0``, ``arr_1`` in the file. Raises BundleError.
+        """
         path = self.folder / "golden.npz"
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-                return data["images"], data["probabilities"]
+                images = tuple(data[f"arr_{index}"] for index in range(len(self.manifest.network.inputs)))
+                return images, data["probabilities"]
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise BundleError(f"{path}: expected golden images and probabilities, found: {error}") from None
 
@@ -111,8 +114,11 @@ class Bundle:
 class Session(Protocol):
     """An open model file."""
 
-    def run(self, images: Images) -> Probabilities:
-        """Probabilities (N, classes) of uint8 RGB images (N, H, W, C)."""
+    def run(self, *images: Images) -> Probabilities:
+        """Probabilities (N, classes) of uint8 images (N, H, W, C), RGB or grey, one array for each input.
+
+        Raises DataError where there are more or fewer arrays than inputs, or the arrays differ in length.
+        """
         ...
 
 
@@ -150,13 +156,39 @@ class Runtime(Protocol):
         """Writes a bundle into a new folder, in the checkpoint's numerics.
 
         Raises:
-            RuntimeRefusal: the network is refused, or an int8 file would lose more than ``calibration.max_drop``.
+            RuntimeRefusal: the network is refused, or int8 is: for two inputs, without calibration, or where the file
+                would lose more than ``calibration.max_drop``.
         """
         ...
 
     def open(self, bundle: Bundle, threads: int) -> Session:
         """Opens a bundle's model file. Raises BundleError, MissingExtraError."""
         ...
+
+
+def input_names(network: Network) -> tuple[str, ...]:
+    """What the inputs of a model file are called."""
+    return ("images",) if len(network.inputs) == 1 else tuple(image.name for image in network.inputs)
+
+
+def refuse_unpaired(images: Sequence[Images], inputs: int) -> None:
+    """Raises DataError unless there is one array of images for each input, all of them equally long."""
+    lengths = [len(array) for array in images]
+    if len(lengths) != inputs or len(set(lengths)) > 1:
+        raise DataError(
+            f"expected images for {inputs} input{'s' * (inputs > 1)} of the network, one array for each and all of one "
+            f"length, found {len(lengths)} of lengths {lengths}"
+        )
+
+
+def int8_calibration(given: Calibration | None, network: Network, name: RuntimeName) -> Calibration:
+    """What a runtime makes int8 from. Raises RuntimeRefusal where nothing is given, or the network has two inputs."""
+    if len(network.inputs) > 1:
+        names = " and ".join(image.name for image in network.inputs)
+        raise RuntimeRefusal(f"{name}: int8 for two inputs is not built yet, found {names}; export in float32")
+    if given is None:
+        raise RuntimeRefusal(f"{name}: int8 needs calibration images, found none; give the data set to export")
+    return given
 
 
 def optional(module: str, *, needed_for: str, extra: str) -> ModuleType:

@@ -13,7 +13,7 @@ import onnx
 import torch
 
 from fit50.nn.deployed import Deployed
-from fit50.runtimes.base import Bundle, Images, Manifest, Probabilities, RuntimeName, sha256
+from fit50.runtimes.base import Bundle, Images, Manifest, Probabilities, RuntimeName, input_names, sha256
 from fit50.runtimes.card import model_card
 from fit50.spec.files import write_folder
 from fit50.spec.network import Input
@@ -47,31 +47,34 @@ def onnx_graph(checkpoint: Checkpoint) -> bytes:
 @lru_cache(maxsize=1)
 def _graph(weights: _Weights) -> bytes:
     checkpoint = weights.checkpoint
-    image = checkpoint.network.inputs[0]
+    inputs = checkpoint.network.inputs
     module = Deployed(checkpoint.module()).eval()
-    example = torch.zeros(2, image.height, image.width, image.channels, dtype=torch.uint8)
+    names, batch = input_names(checkpoint.network), torch.export.Dim("batch")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own deprecations
         program = torch.onnx.export(
             module,
-            (example,),
+            tuple(torch.zeros(2, each.height, each.width, each.channels, dtype=torch.uint8) for each in inputs),
             dynamo=True,
-            dynamic_shapes=(({0: torch.export.Dim("batch")},),),
-            input_names=["images"],
+            dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+            input_names=list(names),
             output_names=["probabilities"],
             external_data=False,
             verbose=False,
         )
     assert program is not None
+    for value in (value for node in program.model.graph for value in node.outputs):
+        if value.name in names:  # which a file may use once
+            value.name = f"{value.name}.inner"
     model: onnx.ModelProto = program.model_proto
     serialised: bytes = model.SerializeToString()
     return serialised
 
 
-def golden_images(image: Input, count: int = 4) -> Images:
-    """A few images to try a file with: smooth random blobs, the same on every machine."""
-    generator = np.random.default_rng(0)
+def golden_images(image: Input, count: int = 4, seed: int = 0) -> Images:
+    """A few images (N, H, W, C) to try a file with: smooth random blobs, the same on every machine."""
+    generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (count, 4, 4, image.channels), dtype=np.uint8)
     rows = np.arange(image.height) * 4 // image.height
     columns = np.arange(image.width) * 4 // image.width
@@ -83,16 +86,15 @@ def write_bundle(
     folder: Path,
     name: RuntimeName,
     save: Callable[[Path], object],
-    run: Callable[[Images], Probabilities],
+    run: Callable[..., Probabilities],
 ) -> Bundle:
     """Writes a bundle as a whole: the model by ``save``, golden answers by ``run``, manifest and card.
 
     Raises StorageError.
     """
-    image = checkpoint.network.inputs[0]
     count = checkpoint.network.head.classes
-    images = golden_images(image)
-    probabilities = run(images)
+    images = [golden_images(image, seed=seed) for seed, image in enumerate(checkpoint.network.inputs)]
+    probabilities = run(*images)
 
     def fill(target: Path) -> None:
         save(target)
@@ -100,13 +102,12 @@ def write_bundle(
             runtime=name,
             precision=checkpoint.numerics.kind,
             files={file.name: sha256(file) for file in sorted(target.iterdir())},
-            input=image,
             classes=checkpoint.classes or tuple(str(index) for index in range(count)),
             network=checkpoint.network,
             provenance=dict(checkpoint.provenance or {}),
             tolerance=1e-3 if checkpoint.numerics.kind == "float32" else 0.15,
         )
-        np.savez_compressed(target / "golden.npz", images=images, probabilities=probabilities)
+        np.savez_compressed(target / "golden.npz", *images, probabilities=probabilities)
         (target / "bundle.json").write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         (target / "README.md").write_text(model_card(manifest), encoding="utf-8")
 

@@ -87,14 +87,14 @@ def measure(
     return scores
 
 
-def _times(session: Session, images: Images, calls: int, warm: int) -> list[float]:
+def _times(session: Session, images: tuple[Images, ...], calls: int, warm: int) -> list[float]:
     """Milliseconds of each timed call."""
     for _ in range(warm):
-        session.run(images)
+        session.run(*images)
     times = []
     for _ in range(calls):
         start = time.perf_counter()
-        session.run(images)
+        session.run(*images)
         times.append((time.perf_counter() - start) * 1e3)
     return times
 

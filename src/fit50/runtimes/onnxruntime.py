@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fit50.runtimes.base import Bundle, Calibration, Images, Probabilities, RuntimeName, Session, optional
+from fit50.runtimes.base import (
+    Bundle,
+    Calibration,
+    Images,
+    Probabilities,
+    RuntimeName,
+    Session,
+    int8_calibration,
+    optional,
+    refuse_unpaired,
+)
 from fit50.spec.errors import BundleError, RuntimeRefusal
 from fit50.spec.machine import has_int8_dot_product, physical_cores
 from fit50.spec.network import Network
@@ -28,11 +38,12 @@ class OnnxSession:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
+        self._inputs = [each.name for each in self._session.get_inputs()]
 
-    def run(self, images: Images) -> Probabilities:
-        """Probabilities (N, classes) of uint8 RGB images (N, H, W, C)."""
-        (probabilities,) = self._session.run(None, {self._input: images})
+    def run(self, *images: Images) -> Probabilities:
+        """Probabilities (N, classes) of uint8 images (N, H, W, C), one array for each input. Raises DataError."""
+        refuse_unpaired(images, len(self._inputs))
+        (probabilities,) = self._session.run(None, dict(zip(self._inputs, images, strict=True)))
         return np.asarray(probabilities, np.float32)
 
 
@@ -52,11 +63,7 @@ class OnnxRuntime:
         ort = optional("onnxruntime", needed_for="exporting to ONNX Runtime", extra="train")
         model = onnx_graph(checkpoint)
         if checkpoint.numerics.kind == "int8":
-            if calibration is None:
-                raise RuntimeRefusal(
-                    "onnxruntime: int8 needs calibration images, found none; give the data set to export"
-                )
-            model = _quantized(ort, model, calibration)
+            model = _quantized(ort, model, int8_calibration(calibration, checkpoint.network, self.name))
         run = OnnxSession(ort, model, physical_cores()).run
         return write_bundle(checkpoint, folder, self.name, lambda f: (f / "model.onnx").write_bytes(model), run)
 

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fit50.runtimes.base import Bundle, Calibration, Images, Probabilities, RuntimeName, Session, optional
+from fit50.runtimes.base import (
+    Bundle,
+    Calibration,
+    Images,
+    Probabilities,
+    RuntimeName,
+    Session,
+    int8_calibration,
+    optional,
+    refuse_unpaired,
+)
 from fit50.spec.errors import BundleError, RuntimeRefusal, StorageError
 from fit50.spec.machine import has_int8_dot_product, physical_cores
 from fit50.spec.network import Network
@@ -31,9 +41,10 @@ class OpenVinoSession:
 
     def _compile(self, batch: int) -> Any:
         model = self._model.clone()
-        shape = model.input(0).get_partial_shape()
-        shape[0] = batch
-        model.reshape(shape)
+        shapes = {port: port.get_partial_shape() for port in model.inputs}
+        for shape in shapes.values():
+            shape[0] = batch
+        model.reshape(shapes)
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",  # some processors would compute in bf16 unasked
             "INFERENCE_NUM_THREADS": str(self._threads),
@@ -41,10 +52,11 @@ class OpenVinoSession:
         }
         return self._core.compile_model(model, "CPU", settings).create_infer_request()
 
-    def run(self, images: Images) -> Probabilities:
-        """Probabilities (N, classes) of uint8 RGB images (N, H, W, C)."""
-        request = self._compiled(len(images))
-        request.infer([np.ascontiguousarray(images)], share_inputs=True)
+    def run(self, *images: Images) -> Probabilities:
+        """Probabilities (N, classes) of uint8 images (N, H, W, C), one array for each input. Raises DataError."""
+        refuse_unpaired(images, len(self._model.inputs))
+        request = self._compiled(len(images[0]))
+        request.infer([np.ascontiguousarray(array) for array in images], share_inputs=True)
         return np.array(request.get_output_tensor(0).data, np.float32)
 
 
@@ -65,9 +77,7 @@ class OpenVino:
         core = ov.Core()
         model = core.read_model(onnx_graph(checkpoint))
         if checkpoint.numerics.kind == "int8":
-            if calibration is None:
-                raise RuntimeRefusal("openvino: int8 needs calibration images, found none; give the data set to export")
-            model = _quantized(core, model, calibration)
+            model = _quantized(core, model, int8_calibration(calibration, checkpoint.network, self.name))
         run = OpenVinoSession(core, model, physical_cores()).run
 
         def save(target: Path) -> None:

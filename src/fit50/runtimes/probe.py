@@ -15,7 +15,7 @@ from fit50.runtimes.verify import sample
 def main(folder: str, threads: str) -> None:
     """Prints ``{"peak_mb": ...}``."""
     bundle = Bundle.open(Path(folder))
-    runtime(bundle.manifest.runtime).open(bundle, int(threads)).run(sample(bundle, 1))
+    runtime(bundle.manifest.runtime).open(bundle, int(threads)).run(*sample(bundle, 1))
     print(json.dumps({"peak_mb": _peak_bytes() / 1e6}))
 
 

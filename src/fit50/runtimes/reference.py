@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fit50.runtimes.base import Bundle, Calibration, Images, Probabilities, RuntimeName, Session, optional
+from fit50.runtimes.base import (
+    Bundle,
+    Calibration,
+    Images,
+    Probabilities,
+    RuntimeName,
+    Session,
+    optional,
+    refuse_unpaired,
+)
 from fit50.spec.errors import BundleError, CheckpointError, RuntimeRefusal
 from fit50.spec.network import Network
 from fit50.spec.request import Device
@@ -22,15 +31,16 @@ class TorchSession:
     def __init__(self, torch: Any, checkpoint: Checkpoint, threads: int | None) -> None:
         from fit50.nn.deployed import Deployed
 
-        self._torch, self._threads = torch, threads
+        self._torch, self._threads, self._inputs = torch, threads, len(checkpoint.network.inputs)
         self._module = Deployed(checkpoint.module()).eval()
 
-    def run(self, images: Images) -> Probabilities:
-        """Probabilities (N, classes) of uint8 RGB images (N, H, W, C)."""
+    def run(self, *images: Images) -> Probabilities:
+        """Probabilities (N, classes) of uint8 images (N, H, W, C), one array for each input. Raises DataError."""
+        refuse_unpaired(images, self._inputs)
         if self._threads is not None and self._torch.get_num_threads() != self._threads:
             self._torch.set_num_threads(self._threads)
         with self._torch.inference_mode():
-            answer = self._module(self._torch.from_numpy(np.ascontiguousarray(images)))
+            answer = self._module(*(self._torch.from_numpy(np.ascontiguousarray(array)) for array in images))
         return np.asarray(answer.numpy(), np.float32)
 
 

@@ -21,10 +21,10 @@ class Verification:
     images: int
 
 
-def sample(bundle: Bundle, count: int) -> Images:
-    """So many of the golden images (N, H, W, C), repeated as needed."""
+def sample(bundle: Bundle, count: int) -> tuple[Images, ...]:
+    """So many of the golden images (N, H, W, C) for each input, repeated as needed."""
     images, _ = bundle.golden()
-    return np.resize(images, (count, *images.shape[1:]))
+    return tuple(np.resize(array, (count, *array.shape[1:])) for array in images)
 
 
 def verify(bundle: Bundle, threads: int) -> Verification:
@@ -38,7 +38,7 @@ def verify(bundle: Bundle, threads: int) -> Verification:
                 f"{path}: expected SHA-256 {expected[:12]}..., found {found[:12]}...; the file was changed"
             )
     images, golden = bundle.golden()
-    answers = runtime(bundle.manifest.runtime).open(bundle, threads).run(images)
+    answers = runtime(bundle.manifest.runtime).open(bundle, threads).run(*images)
     if answers.shape != golden.shape:
         raise BundleError(f"{bundle.folder}: expected probabilities {golden.shape}, found {answers.shape}")
     largest = float(np.abs(answers - golden).max())
@@ -48,4 +48,4 @@ def verify(bundle: Bundle, threads: int) -> Verification:
             f"{bundle.manifest.tolerance:.2g}; export and evaluate on this machine"
         )
     same = int((answers.argmax(1) == golden.argmax(1)).sum())
-    return Verification(largest, bundle.manifest.tolerance, same, len(images))
+    return Verification(largest, bundle.manifest.tolerance, same, len(golden))

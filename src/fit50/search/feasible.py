@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fit50.compress.groups import groups, narrowed
 from fit50.compress.prune import widths_within
 from fit50.nn.compose import compose
 from fit50.runtimes import runtime
@@ -24,7 +25,6 @@ from fit50.spec.outcome import Score
 from fit50.spec.recipe import Prune
 from fit50.spec.request import Budget, Request
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.groups import groups, narrowed
 
 _INT8 = Int8(dataset="untrained", samples=16, max_drop=100)
 

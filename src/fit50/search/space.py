@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from fit50.spec.network import Network
+from fit50.spec.network import Bottleneck, Network
 from fit50.spec.recipe import Edit, Morph, Prune, Recipe, Teacher, Train
 from fit50.spec.request import Effort, Technique
 
 
 def growth(network: Network, technique: Technique) -> Morph | None:
-    """The morph that adds a technique to a network; None where the network has it already."""
+    """The morph that adds a technique to a network; None where the network has it already, or cannot take it."""
+    blocks = [block for stage in network.stages for block in stage.blocks]
     match technique:
-        case "se":
-            missing = any(block.attention is None for stage in network.stages for block in stage.blocks)
-            return Morph(edits=(Edit(path="stages[*].blocks[*].attention", value="se"),)) if missing else None
+        case "se" | "cbam" | "eca":
+            bare = [
+                f"stages[{i}].blocks[{j}].attention"
+                for i, stage in enumerate(network.stages)
+                for j, block in enumerate(stage.blocks)
+                if block.attention is None
+            ]
+            paths = ["stages[*].blocks[*].attention"] if len(bare) == len(blocks) else bare
+            return Morph(edits=tuple(Edit(path=path, value=technique) for path in paths)) if paths else None
         case "deeper":
             depths = [len(stage.blocks) for stage in network.stages]
-            widest = max(range(len(depths)), key=lambda i: depths[i])
-            depths[widest] += 1
-            return Morph(depths=tuple(depths))
+            deepest = max(range(len(depths)), key=lambda i: depths[i])
+            depths[deepest] += 1
+            last = network.stages[deepest].blocks[-1].activation or network.activation
+            return Morph(depths=tuple(depths)) if last.kind == "relu" else None
+        case "wider":
+            grouped = any(isinstance(block, Bottleneck) and block.groups > 1 for block in blocks)
+            return None if grouped or network.fusion else Morph(widening=1.5)
         case "swish":
             plain = network.activation.kind != "swish"
             return Morph(edits=(Edit(path="activation", value="swish"),)) if plain else None

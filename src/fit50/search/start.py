@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fit50.data.dataset import Dataset, peek
 from fit50.nn.cost import cost
-from fit50.spec.digest import edit
+from fit50.spec.digest import edit_all
 from fit50.spec.errors import DataError
 from fit50.spec.network import Network
 from fit50.spec.presets import network as preset
@@ -23,18 +23,17 @@ def start_network(request: Request) -> Network:
     if request.start is None:
         network, size = preset(request.network), request.image_size
     else:
-        checkpoint = load_weights(Path(request.start))
+        checkpoint = load_weights(request.start)
         network = checkpoint.network
         size = request.image_size or (network.inputs[0].height if checkpoint.provenance else None)
     if size != network.inputs[0].height or request.start is None:
         network = sized(network, size or fitting_size(peek(request.data).sizes))
-    for change in request.edits:
-        network = edit(network, change.path.removeprefix("network."), change.value)
+    network = edit_all(network, ((change.path.removeprefix("network."), change.value) for change in request.edits))
     cost(network)  # refuses what is not built before anything is read
     return network
 
 
-def refuse_other_splits(start: Path, dataset: Dataset, seed: int) -> None:
+def refuse_other_splits(start: Path | str, dataset: Dataset, seed: int) -> None:
     """Raises DataError where weights of fit50's own were trained with splits drawn from another seed."""
     known = load_weights(start).provenance or {}
     if known.get("dataset") != dataset.identity and known.get("seed", str(seed)) != str(seed):

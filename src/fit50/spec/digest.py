@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
 import yaml
@@ -71,10 +72,18 @@ def edit(value: V, path: str, new: Any) -> V:
 
     ``new`` is plain data or a Value. Raises SpecError where the path leads nowhere or the result is no valid value.
     """
-    if not path:
-        raise SpecError("expected a path such as stages[*].blocks[*].attention, found an empty one")
-    data = new.model_dump() if isinstance(new, Value) else new
-    return type(value).parse(_replaced(value.model_dump(), _parts(path), data, path), path)
+    return edit_all(value, ((path, new),))
+
+
+def edit_all(value: V, edits: Iterable[tuple[str, Any]]) -> V:
+    """Several edits in a row, of which only the last result must be valid: two fields may need each other."""
+    data, paths = value.model_dump(), []
+    for path, new in edits:
+        if not path:
+            raise SpecError("expected a path such as stages[*].blocks[*].attention, found an empty one")
+        data = _replaced(data, _parts(path), new.model_dump() if isinstance(new, Value) else new, path)
+        paths.append(path)
+    return type(value).parse(data, ", ".join(paths)) if paths else value
 
 
 def _replaced(data: Any, parts: list[str | int], new: Any, path: str) -> Any:

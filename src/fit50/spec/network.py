@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 
+from fit50.spec.errors import NotBuiltError
 from fit50.spec.value import Value
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -32,7 +33,7 @@ class Input(Value):
     in the ``order`` of channels that the network learned (Caffe's networks: blue first). Images are given red first.
     """
 
-    name: str = "image"
+    name: str = Field("image", pattern=r"^[A-Za-z]\w*$")
     channels: PositiveInt = 3
     height: PositiveInt = 224
     width: PositiveInt = 224
@@ -79,6 +80,10 @@ class Swish(Value):
         if self.learned and self.start is not None:
             raise ValueError("swish: start leads to a fixed beta; train it there first, then make it learned")
         return self
+
+
+def _settled(activation: ReLU | Swish) -> ReLU | Swish:
+    return activation.model_copy(update={"start": None}) if isinstance(activation, Swish) else activation
 
 
 Activation = Annotated[ReLU | Swish, Field(discriminator="kind"), BeforeValidator(_by_name)]
@@ -336,6 +341,26 @@ class Network(Value):
     head: Head = Classifier()
 
     @property
+    def image(self) -> Input:
+        """The only input. Raises NotBuiltError where there are two, for which no data can be read yet."""
+        if len(self.inputs) > 1:
+            names = " and ".join(image.name for image in self.inputs)
+            raise NotBuiltError(f"network: takes two inputs ({names}); reading paired images is not built yet")
+        return self.inputs[0]
+
+    def settled(self) -> Network:
+        """The network once every Swish has reached its beta."""
+
+        def block(value: Block) -> Block:
+            return value.model_copy(update={"activation": value.activation and _settled(value.activation)})
+
+        def stage(value: Stage) -> Stage:
+            return value.model_copy(update={"blocks": tuple(map(block, value.blocks))})
+
+        stages = tuple(map(stage, self.stages))
+        return self.model_copy(update={"activation": _settled(self.activation), "stages": stages})
+
+    @property
     def fused(self) -> str | None:
         """The name of the stage after which two inputs become one; None for one input."""
         return (self.fusion.after or self.stages[-1].name) if self.fusion else None
@@ -364,6 +389,11 @@ class Network(Value):
             if name not in names:
                 raise ValueError(f"stage {name!r} is asked for by the neck or the fusion; known: {names}")
         self._refuse_inputs_that_do_not_meet(names)
+        if self.neck and self.neck.form == "plain" and names[-1] not in self.pyramid:
+            raise ValueError(
+                f"neck.levels: a plain pyramid stands in place of the last stage, so that {names[-1]} would work for "
+                f"nothing; add it to the levels, or use form: gated"
+            )
         width = self.stem.out
         for stage in self.stages:
             for index, block in enumerate(stage.blocks):

@@ -41,11 +41,13 @@ class Edit(Value):
 class Morph(Value):
     """Grows a trained network, where possible without changing one prediction.
 
-    ``depths`` is the new number of blocks of each stage, ``edits`` are paths into the network.
+    ``depths`` is the new number of blocks of each stage, ``widening`` multiplies the widths inside all blocks,
+    ``edits`` are paths into the network, taken together.
     """
 
     kind: Literal["morph"] = "morph"
     depths: tuple[PositiveInt, ...] | None = None
+    widening: float | None = Field(None, gt=1)
     edits: tuple[Edit, ...] = ()
 
 
@@ -110,6 +112,7 @@ class Train(Value):
         ema: decay of the averaged weights, which are the ones kept; none for the last weights.
         clip: the largest norm of the gradient; none for no limit.
         precision: ``auto`` is bf16 where the device computes in it natively, else float32.
+        anneal: the fraction of the training in which a Swish with a ``start`` reaches its beta.
     """
 
     kind: Literal["train"] = "train"
@@ -123,6 +126,7 @@ class Train(Value):
     augment: Augment = Augment()
     precision: Literal["auto", "float32", "bf16"] = "auto"
     teacher: Teacher | None = None
+    anneal: float = Field(0.5, gt=0, le=1)
 
 
 class Prune(Value):

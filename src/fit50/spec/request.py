@@ -64,7 +64,7 @@ class Budget(Value):
     min_accuracy: float | None = Field(None, ge=0, le=100)
 
 
-Technique = Literal["se", "deeper", "swish"]
+Technique = Literal["se", "cbam", "eca", "deeper", "wider", "swish"]
 
 
 class Effort(Value):

@@ -14,6 +14,7 @@ from torch import nn
 from fit50.data.augment import augment
 from fit50.data.dataset import Dataset
 from fit50.evaluate.metrics import correct
+from fit50.nn.activation import anneal
 from fit50.nn.deployed import Normalize
 from fit50.spec.errors import DataError, TrainingDiverged
 from fit50.spec.machine import has_bf16
@@ -45,6 +46,7 @@ def train(
     """Trains a checkpoint on the dataset's training split.
 
     Every epoch draws from a generator of its own, so that a training resumed after an epoch ends with the same bits.
+    An activation that has a ``start`` is annealed, and the result's network has it at its end.
 
     Args:
         checkpoint: where to start; its input says the size of the images.
@@ -60,7 +62,7 @@ def train(
         DataError: fewer training images than make one batch of two.
         TrainingDiverged: the loss is no longer finite.
     """
-    images, image = dataset.split("train"), checkpoint.network.inputs[0]
+    images, image = dataset.split("train"), checkpoint.network.image
     batch = min(step.batch, len(images))
     if batch < 2:
         raise DataError(f"train: expected at least 2 training images (batch statistics need them), found {len(images)}")
@@ -87,6 +89,7 @@ def train(
             for group in optim.param_groups:
                 group["lr"] = step.optimizer.lr * rate(position, step.warmup)
             pixels, labels = pixels.to(fabric.device), labels.to(fabric.device)
+            anneal(module, position / step.anneal)
             x = normalize(augment(pixels, step.augment, generator))  # (N, C, H, W), channels last
             with torch.no_grad(), fabric.autocast():
                 taught = teacher(x) if teacher is not None else None
@@ -98,6 +101,7 @@ def train(
             optim_.zero_grad()
             if average is not None:
                 average.update_parameters(module)
+                anneal(average, position / step.anneal)
             total += objective.detach()
             monitor.progress(label, epoch * steps + index + 1, step.epochs * steps)
         mean = float(total) / steps
@@ -118,7 +122,7 @@ def train(
 
     kept = average.module if average is not None else module
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in kept.state_dict().items()}
-    return checkpoint.with_(tensors=tensors)
+    return checkpoint.with_(network=checkpoint.network.settled(), tensors=tensors)
 
 
 def _accuracy(module: nn.Module, dataset: Dataset, normalize: Normalize) -> float:

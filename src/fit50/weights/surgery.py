@@ -1,30 +1,83 @@
 """Morphs: tensors of a grown network that answers as the old one did.
 
-A morph is planned from the two values' difference. Exact in evaluation mode, to the last bit: squeeze-and-excitation
-whose gate starts at 1/2 behind a doubled batch norm, and deeper stages whose new blocks add zero (after ReLU).
+A morph is planned from the difference of two values: aspect by aspect (``aspects.py``), until the old network has
+become the new one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 from torch import Tensor
 
-from fit50.nn.compose import compose
-from fit50.spec.digest import Change, diff, edit
+from fit50.spec.digest import diff, edit_all
 from fit50.spec.errors import NotBuiltError, SpecError
-from fit50.spec.network import SE, Bottleneck, Network
+from fit50.spec.network import Basic, Block, Network, ReLU, Swish
 from fit50.spec.recipe import Morph
+from fit50.weights.aspects import ASPECTS, Aspect
 from fit50.weights.checkpoint import Checkpoint
+
+LIKE_RELU = 2.0**20
+"""A beta at which Swish is ReLU but for 2.7e-7 at most."""
+
+
+class Growth(NamedTuple):
+    """One step of a plan: an aspect, and the networks before and after it."""
+
+    aspect: Aspect
+    old: Network
+    new: Network
 
 
 def grown(network: Network, step: Morph) -> Network:
     """The network that a morph leads to. Raises SpecError."""
+    new = network
     if step.depths is not None:
-        network = _deepened(network, step.depths)
-    for change in step.edits:
-        network = edit(network, change.path, change.value)
-    return network
+        new = _deepened(new, step.depths)
+    if step.widening is not None:
+        new = _widened(new, step.widening)
+    return _annealed(network, edit_all(new, ((change.path, change.value) for change in step.edits)))
+
+
+def plan(old: Network, new: Network) -> tuple[Growth, ...]:
+    """The steps from one network to another.
+
+    Raises:
+        SpecError: a difference that no morph can make without changing the answers.
+        NotBuiltError: a difference of another kind.
+    """
+    if [stage.name for stage in old.stages] != [stage.name for stage in new.stages]:
+        raise NotBuiltError("morph: expected the same stages; new ones are not built yet")
+    steps = []
+    for aspect in ASPECTS:
+        taken = aspect.take(old, new)
+        if taken != old:
+            steps.append(Growth(aspect, old, taken))
+        old = taken
+    for change in diff(old, new):
+        raise NotBuiltError(
+            f"morph: {change.path} from {change.old!r} to {change.new!r} is not built yet; "
+            f"built: {', '.join(aspect.name for aspect in ASPECTS)}"
+        )
+    return tuple(steps)
+
+
+def morph(checkpoint: Checkpoint, step: Morph, seed: int) -> Checkpoint:
+    """Grows a checkpoint; its provenance says how. New parts that are not zero are drawn from the seed.
+
+    Raises SpecError and NotBuiltError as ``plan`` does.
+    """
+    tensors: Mapping[str, Tensor] = checkpoint.tensors
+    new, said = grown(checkpoint.network, step), []
+    for aspect, before, after in plan(checkpoint.network, new):
+        tensors, note = aspect.tensors(tensors, before, after, seed)
+        said.append(f"{aspect.name} ({aspect.exactness}{note and ': ' + note})")
+    report = "; ".join(said) or "nothing: the network has it all already"
+    return replace(
+        checkpoint, network=new, tensors=tensors, provenance={**(checkpoint.provenance or {}), "morph": report}
+    )
 
 
 def _deepened(network: Network, depths: tuple[int, ...]) -> Network:
@@ -38,55 +91,49 @@ def _deepened(network: Network, depths: tuple[int, ...]) -> Network:
             )
         added = stage.blocks[-1].model_copy(update={"stride": 1, "shortcut": "identity"})
         stages.append(stage.model_copy(update={"blocks": stage.blocks + (added,) * (depth - len(stage.blocks))}))
-    return Network.parse(network.model_copy(update={"stages": tuple(stages)}).model_dump(), "morph")
+    return Network.parse(network.model_copy(update={"stages": tuple(stages)}).model_dump(), "morph.depths")
 
 
-def morph(checkpoint: Checkpoint, step: Morph, seed: int) -> Checkpoint:
-    """Grows a checkpoint. New parts that are not zero are drawn from the seed.
+def _widened(network: Network, factor: float) -> Network:
+    def block(value: Block) -> Block:
+        if isinstance(value, Basic):
+            return value.model_copy(update={"inner": round(value.inner * factor)})
+        return value.model_copy(update={"inner": tuple(round(width * factor) for width in value.inner)})
 
-    Raises:
-        SpecError: the step leads to no valid network.
-        NotBuiltError: the difference holds a change that no morph is built for.
-    """
-    new = grown(checkpoint.network, step)
-    _refuse_other_changes(checkpoint.network, new)
-    return checkpoint.with_(network=new, tensors=_tensors(checkpoint.tensors, checkpoint.network, new, seed))
+    stages = (stage.model_copy(update={"blocks": tuple(map(block, stage.blocks))}) for stage in network.stages)
+    return Network.parse(network.model_copy(update={"stages": tuple(stages)}).model_dump(), "morph.widening")
 
 
-def _refuse_other_changes(old: Network, new: Network) -> None:
-    def is_morph(change: Change) -> bool:
-        leaf = change.path.rsplit(".", 1)[-1]
-        added_gate = leaf == "attention" and change.old is None
-        added_block = change.path.rsplit(".", 1)[-1].startswith("blocks[") and change.old is None
-        return added_gate or added_block or leaf == "dropout" or change.path.startswith("activation")
-
-    others = [change for change in diff(old, new) if not is_morph(change)]
-    if others:
-        change = others[0]
-        raise NotBuiltError(
-            f"morph: {change.path} from {change.old!r} to {change.new!r} is not built yet; "
-            "built: attention se, depths, activation, dropout"
-        )
-
-
-def _tensors(old: Mapping[str, Tensor], before: Network, after: Network, seed: int) -> dict[str, Tensor]:
-    """The old tensors where they still belong, new ones elsewhere; batch norms before a new gate doubled."""
-    tensors = compose(after, seed=seed).state_dict()
-    tensors.update(old)
-    for stage_before, stage in zip(before.stages, after.stages, strict=True):
-        for index, value in enumerate(stage.blocks):
-            if not isinstance(value.attention, SE):
-                continue
-            known = stage_before.blocks[index] if index < len(stage_before.blocks) else None
-            if known is None or known.attention is None:
-                last = "bn3" if isinstance(value, Bottleneck) else "bn2"
-                _insert_gate(tensors, f"{stage.name}.{index}", last)
-    return tensors
+def _annealed(old: Network, new: Network) -> Network:
+    """The new network with every activation starting as the old one it replaces."""
+    default = _started(old.activation, new.activation)
+    stages = []
+    for index, stage in enumerate(new.stages):
+        before = old.stages[index].blocks if index < len(old.stages) else ()
+        blocks = []
+        for position, block in enumerate(stage.blocks):
+            was = before[position].activation if position < len(before) else None
+            wanted = _started(was or old.activation, block.activation or new.activation)
+            own = None if block.activation is None and wanted == default else wanted
+            blocks.append(block.model_copy(update={"activation": own}))
+        stages.append(stage.model_copy(update={"blocks": tuple(blocks)}))
+    return new.model_copy(update={"activation": default, "stages": tuple(stages)})
 
 
-def _insert_gate(tensors: dict[str, Tensor], block: str, last: str) -> None:
-    """A zero second excitation makes the gate sigmoid(0) = 1/2; doubling the batch norm undoes that exactly."""
-    for key in (f"{block}.se.fc2.weight", f"{block}.se.fc2.bias"):
-        tensors[key] = tensors[key].new_zeros(tensors[key].shape)
-    for key in (f"{block}.{last}.weight", f"{block}.{last}.bias"):
-        tensors[key] = tensors[key] * 2
+def _started(old: ReLU | Swish, new: ReLU | Swish) -> ReLU | Swish:
+    """What stands for the new activation at first. Raises SpecError where nothing of it is like the old one."""
+    match old, new:
+        case ReLU(), Swish(learned=False):
+            return new.model_copy(update={"start": LIKE_RELU})
+        case Swish(learned=False), Swish(learned=False) if old.beta != new.beta and new.start is None:
+            return new.model_copy(update={"start": old.start or old.beta})
+        case Swish(learned=False, start=None), Swish(learned=True) if old.beta == new.beta:
+            return new
+        case _ if old == new:
+            return new
+        case _:
+            raise SpecError(
+                f"morph: activation from {old.canonical()} to {new.canonical()}: expected ReLU to a Swish of fixed "
+                "beta, one fixed beta to another, or a fixed beta to a learned one that starts there; take such steps "
+                "one by one"
+            )

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from fit50.compress.groups import Group, groups, narrowed
 from fit50.compress.prune import selected
 from fit50.nn.compose import compose, shapes
 from fit50.spec import presets
 from fit50.spec.network import SE, Basic, Bottleneck, Classifier, Network, Stage, Stem
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.groups import Group, groups, narrowed
 
 Narrow = Callable[..., Network]
 LivedIn = Callable[..., Checkpoint]

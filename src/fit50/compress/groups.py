@@ -75,7 +75,10 @@ def _refuse_other_couplings(network: Network) -> None:
     }
     for name, found in others.items():
         if found:
-            raise NotBuiltError(f"changing widths of networks with {name} is not built yet")
+            raise NotBuiltError(
+                f"prune: narrowing networks with {name} is not built yet; leave pruning out "
+                "(in optimize: --effort.keeps [])"
+            )
 
 
 def _stem(stem: Stem) -> tuple[list[Group], Group]:

@@ -1,0 +1,49 @@
+"""The tensors of a file, and nothing else of it: ``weights_only`` loading alone, so that no file can run code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from fit50.spec.errors import CheckpointError
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+
+
+def is_ours(path: Path) -> bool:
+    """Whether fit50 wrote the file. Raises CheckpointError where it is no safetensors file by its content."""
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "fit50" in (file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: expected a safetensors file, found: {error}") from None
+
+
+def state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name, in float32, without the wrapping that trainers add. Raises CheckpointError."""
+    try:
+        data = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: refused, for it holds more than tensors and could run code: {reason}") from None
+    except Exception as error:  # a damaged file can make the unpickler raise anything
+        raise CheckpointError(f"{path}: expected a state dict of tensors, found: {error}") from None
+    for wrapper in _WRAPPERS:
+        if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
+            data = data[wrapper]
+    if not isinstance(data, dict) or not data or not all(map(_is_entry, data.items())):
+        raise CheckpointError(f"{path}: expected a state dict, names to tensors, found {type(data).__name__}")
+    tensors = {key.removeprefix("module."): t.float() if t.is_floating_point() else t for key, t in data.items()}
+    means = [key.removesuffix("running_mean") for key in tensors if key.endswith(".running_mean")]
+    return {f"{norm}num_batches_tracked": torch.tensor(0) for norm in means} | tensors  # files of 2017 lack them
+
+
+def _is_entry(entry: tuple[object, object]) -> bool:
+    return isinstance(entry[0], str) and isinstance(entry[1], Tensor)
