@@ -64,7 +64,7 @@ def test_every_preset_costs_what_it_is_known_to(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_was_published_is_what_is_built(name: str) -> None:
-    """Papers round, and count their own way: to 0.1 % of the parameters and 2 % of the multiplications."""
+    """Papers round, and count their own way: to 0.15 % of the parameters and 2 % of the multiplications."""
     known, found = NETWORKS[name], cost(network(name))
     assert known.parameters is None or known.parameters == pytest.approx(found.parameters, rel=1.5e-3)
     assert known.gmacs is None or known.gmacs == pytest.approx(found.gmacs, rel=0.02)
@@ -148,7 +148,9 @@ def test_cost_of_two_inputs_counted_by_hand() -> None:
     apart = cost(edit(whole, "fusion.backbone", "separate"))
     backbone = base.parameters - 2049 * 10
     assert apart == pytest.approx((cost(whole).parameters + backbone, cost(whole).gmacs))
-    norms = sum(p.numel() for name, p in models.resnet50().named_parameters() if "bn" in name or "downsample.1" in name)
+    with torch.device("meta"):
+        reference = models.resnet50()
+    norms = sum(numel(part) for part in reference.modules() if isinstance(part, nn.BatchNorm2d))
     assert cost(edit(whole, "fusion.norm", "per-input")) == pytest.approx(
         (cost(whole).parameters + norms, cost(whole).gmacs)
     )
