@@ -5,25 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from fit50.spec.network import (
-    CBAM,
-    ECA,
-    FPN,
-    HFF,
-    SE,
-    Basic,
-    Block,
-    Bottleneck,
-    Classifier,
-    Fusion,
-    Input,
-    Network,
-    ReLU,
-    Shortcut,
-    Stage,
-    Stem,
-    Swish,
-)
+from fit50.spec.blocks import CBAM, ECA, SE, Basic, Block, Bottleneck, ReLU, Shortcut, Swish
+from fit50.spec.network import FPN, HFF, Classifier, Fusion, Input, Network, Stage, Stem
 
 WIDTHS = st.integers(4, 16)
 RATES = st.sampled_from((0.0, 0.0, 0.3))

@@ -15,7 +15,8 @@ from fit50.cli import main
 from fit50.nn.compose import compose
 from fit50.runtimes import runtime
 from fit50.search.start import start_network
-from fit50.spec.network import Basic, Classifier, Fusion, Input, Network, Stage, Stem
+from fit50.spec.blocks import Basic
+from fit50.spec.network import Classifier, Fusion, Input, Network, Stage, Stem
 from fit50.weights.checkpoint import Checkpoint
 
 

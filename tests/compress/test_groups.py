@@ -12,7 +12,8 @@ from fit50.compress.groups import Group, groups, narrowed
 from fit50.compress.prune import selected
 from fit50.nn.compose import compose, shapes
 from fit50.spec import presets
-from fit50.spec.network import SE, Basic, Bottleneck, Classifier, Network, Stage, Stem
+from fit50.spec.blocks import SE, Basic, Bottleneck
+from fit50.spec.network import Classifier, Network, Stage, Stem
 from fit50.weights.checkpoint import Checkpoint
 
 Narrow = Callable[..., Network]

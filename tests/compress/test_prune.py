@@ -17,8 +17,9 @@ from fit50.compress.prune import recalibrated, widths_within
 from fit50.data.dataset import Dataset
 from fit50.nn.cost import cost
 from fit50.nn.deployed import Normalize
+from fit50.spec.blocks import SE
 from fit50.spec.errors import DataError, SpecError
-from fit50.spec.network import SE, Network
+from fit50.spec.network import Network
 from fit50.spec.presets import network as preset
 from fit50.spec.recipe import Prune
 from fit50.weights.checkpoint import Checkpoint

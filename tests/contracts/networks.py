@@ -6,22 +6,8 @@ from typing import Any
 
 from fit50.runtimes.base import Images
 from fit50.runtimes.graph import golden_images
-from fit50.spec.network import (
-    CBAM,
-    ECA,
-    FPN,
-    HFF,
-    SE,
-    Basic,
-    Bottleneck,
-    Classifier,
-    Fusion,
-    Input,
-    Network,
-    Stage,
-    Stem,
-    Swish,
-)
+from fit50.spec.blocks import CBAM, ECA, SE, Basic, Bottleneck, Swish
+from fit50.spec.network import FPN, HFF, Classifier, Fusion, Input, Network, Stage, Stem
 
 INPUT = Input(height=24, width=32, resize="stretch")
 CAFFE = INPUT.model_copy(update={"order": "bgr", "mean": (0.6, 0.5, 0.3), "std": (0.1, 0.2, 0.4)})

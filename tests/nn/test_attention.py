@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fit50.nn.attention import EfficientChannelAttention, attention
-from fit50.spec.network import CBAM, ECA, SE, Network
+from fit50.spec.blocks import CBAM, ECA, SE
+from fit50.spec.network import Network
 from fit50.weights.checkpoint import Checkpoint
 
 Narrow = Callable[..., Network]

@@ -14,9 +14,10 @@ from fit50.nn import compose
 from fit50.nn.activation import Swish, activation, anneal
 from fit50.nn.blocks import StochasticDepth, block, projection
 from fit50.nn.resnet import ResNet
+from fit50.spec.blocks import Basic, Bottleneck, ReLU
+from fit50.spec.blocks import Swish as SwishValue
 from fit50.spec.digest import edit
-from fit50.spec.network import Basic, Bottleneck, Network, ReLU, Stem
-from fit50.spec.network import Swish as SwishValue
+from fit50.spec.network import Network, Stem
 from fit50.weights.checkpoint import Checkpoint
 
 Narrow = Callable[..., Network]

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from fit50.nn import Deployed, ResNet, compose, cost
 from fit50.nn.compose import shapes
 from fit50.spec import presets
+from fit50.spec.blocks import SE
 from fit50.spec.digest import edit
 from fit50.spec.errors import CheckpointError, NotBuiltError
-from fit50.spec.network import SE, Detector, Input, Network, Segmenter
+from fit50.spec.network import Detector, Input, Network, Segmenter
 from fit50.weights.checkpoint import Checkpoint
 
 Narrow = Callable[..., Network]

@@ -8,8 +8,9 @@ from torch import nn
 from torchvision import models
 
 from fit50.nn.cost import Cost, cost
+from fit50.spec.blocks import SE
 from fit50.spec.digest import edit
-from fit50.spec.network import FPN, SE, Network
+from fit50.spec.network import FPN, Network
 from fit50.spec.presets import NETWORKS, network, resnet
 
 COSTS = {

@@ -285,9 +285,12 @@ def test_a_morph_says_what_grew_and_how_answers_changed(recipe: Recipe, dataset:
     swish = Morph(edits=(Edit(path="activation", value="swish"),))
     grown = realise(recipe.then(gates, swish), dataset, store, Listener())
     assert grown.provenance is not None
-    assert grown.provenance["morph"] == "activation (rounding)"
+    assert grown.provenance["morph"] == "attention (exact); then activation (rounding)"
+    assert grown.provenance["morph_difference"].startswith("a logit by at most 0 on 24 training images; then a logit")
     assert said[0] == "morph: attention (exact); changes a logit by at most 0 on 24 training images"
-    found = re.fullmatch(r"morph: activation \(rounding\); changes a logit by at most (\S+) on 24 .*", said[1])
+    found = re.fullmatch(
+        r"morph: attention.*; then activation \(rounding\); changes a logit by at most (\S+) on 24 .*", said[1]
+    )
     assert found is not None and 0 <= float(found[1]) < 1e-4
     plain = Train(epochs=1, batch=8)
     trained = realise(recipe.then(gates, swish, plain), dataset, store, Listener())

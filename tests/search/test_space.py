@@ -7,8 +7,9 @@ from typing import get_args
 import pytest
 
 from fit50.search.space import grown, growth, shrunk
+from fit50.spec.blocks import SE, Swish
 from fit50.spec.digest import edit, edit_all
-from fit50.spec.network import SE, Network, Swish
+from fit50.spec.network import Network
 from fit50.spec.presets import EFFORTS, resnet
 from fit50.spec.recipe import Load, Morph, Prune, Recipe, Train
 from fit50.spec.request import Technique
@@ -71,6 +72,7 @@ def test_what_only_some_blocks_have_is_added_to_the_others(network: Network) -> 
         {"stages[*].blocks[*].groups": 2},
         {"stages[2].blocks[*].activation": "swish"},
         {"stages[1].blocks[1].activation": "swish"},
+        {"activation": "swish", "stages[*].blocks[*].activation": "relu"},
     ],
 )
 def test_what_is_tried_can_be_grown(network: Network, change: dict[str, object], technique: Technique) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fit50.spec import presets
+from fit50.spec.blocks import CBAM, SE, Swish
 from fit50.spec.digest import Change, diff, digest, edit, scalar
 from fit50.spec.errors import SpecError
-from fit50.spec.network import CBAM, SE, Classifier, Input, Stem, Swish
+from fit50.spec.network import Classifier, Input, Stem
 from fit50.spec.recipe import AdamW, Edit, Load, Morph, Prune, Quantize, Recipe, Teacher, Train
 from fit50.spec.request import Budget, Effort, Request
 

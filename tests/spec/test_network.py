@@ -8,26 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from fit50.spec import presets
+from fit50.spec.blocks import CBAM, ECA, SE, Basic, Bottleneck, ReLU, Swish
 from fit50.spec.digest import digest, edit
 from fit50.spec.errors import NotBuiltError, SpecError
-from fit50.spec.network import (
-    CBAM,
-    ECA,
-    FPN,
-    HFF,
-    SE,
-    Basic,
-    Bottleneck,
-    Detector,
-    Fusion,
-    Input,
-    Network,
-    ReLU,
-    Segmenter,
-    Stage,
-    Stem,
-    Swish,
-)
+from fit50.spec.network import FPN, HFF, Detector, Fusion, Input, Network, Segmenter, Stage, Stem
 from fit50.spec.value import Value
 
 TWO = (Input(name="rgb"), Input(name="thermal", channels=1, mean=(0.5,), std=(0.25,)))
@@ -178,6 +162,7 @@ def test_an_identity_shortcut_must_fit(block: Bottleneck | Basic, message: str) 
         ("inputs[0].std[1]", 0, "greater than 0"),
         ("stages[1].name", "layer1", "expected distinct names"),
         ("neck", {"kind": "fpn", "levels": ["layer9"]}, "stage 'layer9' is asked for by the neck or the fusion"),
+        ("neck", {"kind": "fpn", "levels": ["layer4", "layer4"]}, "neck.levels: expected each stage once"),
         ("stem", "deep", "stem 'deep': expected 2 inner widths, found 0"),
         ("stem.inner", [64], "stem '7x7': expected 0 inner widths, found 1"),
         ("head.dropout", 1.0, "less than 1"),

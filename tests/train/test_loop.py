@@ -15,10 +15,11 @@ from fit50.data.dataset import Dataset, Images
 from fit50.evaluate.metrics import correct
 from fit50.nn.compose import compose
 from fit50.nn.deployed import Deployed
+from fit50.spec.blocks import SE, Swish
 from fit50.spec.digest import edit
-from fit50.spec.errors import DataError, TrainingDiverged
+from fit50.spec.errors import CheckpointError, DataError, TrainingDiverged
 from fit50.spec.monitor import Monitor
-from fit50.spec.network import SE, Network, Swish
+from fit50.spec.network import Network
 from fit50.spec.recipe import SGD, AdamW, Augment, Teacher, Train
 from fit50.train import loop, train
 from fit50.train.optim import averaged
@@ -275,3 +276,27 @@ def test_an_annealing_that_is_resumed_ends_with_the_same_bits(start: Checkpoint,
         with pytest.raises(KeyboardInterrupt):
             run(waiting, step, few, saved, Listener(stop=3 * after + 1), save_seconds=0)
         assert identical(run(waiting, step, few, saved), whole)
+
+
+def test_the_averaged_network_is_annealed_too(
+    start: Checkpoint, few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its validation accuracy is what the log shows."""
+    averages: list[nn.Module] = []
+
+    def kept(module: nn.Module, decay: float) -> nn.Module:
+        averages.append(averaged(module, decay))
+        return averages[-1]
+
+    monkeypatch.setattr(loop, "averaged", kept)
+    waiting = start.with_(network=edit(start.network, "activation", Swish(start=1000.0)))
+    run(waiting, SHORT.model_copy(update={"ema": 0.9}), few, tmp_path / "training")
+    assert averages[0].module.relu.beta == 1
+
+
+def test_what_another_training_left_is_refused(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+    saved = tmp_path / "training"
+    with pytest.raises(KeyboardInterrupt):
+        run(start, SHORT, few, saved, Listener(stop=7), save_seconds=0)
+    with pytest.raises(CheckpointError, match="holds 2 epochs of another training; remove it"):
+        run(start, SHORT.model_copy(update={"epochs": 2}), few, saved)

@@ -15,9 +15,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from fit50.spec.blocks import SE
 from fit50.spec.digest import edit
 from fit50.spec.errors import CheckpointError, StorageError
-from fit50.spec.network import SE, Network
+from fit50.spec.network import Network
 from fit50.spec.numerics import Float32, Int8
 from fit50.weights.checkpoint import Checkpoint
 

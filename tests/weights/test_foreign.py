@@ -14,9 +14,10 @@ from torch import Tensor
 from torchvision import models
 
 from fit50.spec import presets
+from fit50.spec.blocks import SE
 from fit50.spec.digest import edit
 from fit50.spec.errors import CheckpointError
-from fit50.spec.network import SE, Network
+from fit50.spec.network import Network
 from fit50.weights.checkpoint import Checkpoint
 from fit50.weights.foreign import fit_classes, knows_classes, load_weights, redrawn
 from fit50.weights.infer import infer

@@ -10,23 +10,10 @@ from torchvision import models
 
 from fit50.nn.compose import shapes
 from fit50.spec import presets
-from fit50.spec.digest import edit
+from fit50.spec.blocks import CBAM, ECA, SE, Basic, Bottleneck
+from fit50.spec.digest import edit, edit_all
 from fit50.spec.errors import CheckpointError
-from fit50.spec.network import (
-    CBAM,
-    ECA,
-    FPN,
-    HFF,
-    SE,
-    Basic,
-    Bottleneck,
-    Classifier,
-    Fusion,
-    Input,
-    Network,
-    Stage,
-    Stem,
-)
+from fit50.spec.network import FPN, HFF, Classifier, Fusion, Input, Network, Stage, Stem
 from fit50.weights.infer import infer
 from fit50.weights.keymaps import CAFFE, TIMM
 
@@ -152,3 +139,13 @@ def test_stages_and_heads_are_values() -> None:
         head=Classifier(classes=2),
     )
     assert told(network) == network
+
+
+@pytest.mark.parametrize("stem", ["7x7", "deep"])
+def test_the_channels_of_the_image_are_told(stem: str, narrow: Narrow) -> None:
+    inner = {"deep": [8, 8]}.get(stem, [])
+    grey = {"channels": 1, "mean": [0.5], "std": [0.5]}
+    network = edit_all(narrow((1, 1)), [("stem", {"kind": stem, "inner": inner}), ("inputs[0]", grey)])
+    found = infer(shapes(network), "grey.pth")
+    assert found.inputs == (Input(channels=1, mean=(0.5,), std=(0.5,)),)
+    assert found.stem == network.stem

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torchvision import models
 
 from fit50.runtimes.base import sha256
+from fit50.spec.blocks import Bottleneck
 from fit50.spec.digest import edit
 from fit50.spec.errors import CheckpointError, MissingExtraError
-from fit50.spec.network import Bottleneck, Input, Network
+from fit50.spec.network import Input, Network
 from fit50.weights.checkpoint import Checkpoint
 from fit50.weights.foreign import load_weights
 from fit50.weights.origin import local_file, origin

@@ -10,13 +10,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.networks import networks
 from torch import Tensor
 
 from fit50.nn.compose import compose
 from fit50.spec import presets
+from fit50.spec.blocks import CBAM, ECA, SE, Basic, Swish
 from fit50.spec.digest import digest, edit, edit_all
 from fit50.spec.errors import NotBuiltError, SpecError
-from fit50.spec.network import SE, Basic, Bottleneck, Classifier, Network, Stage, Stem, Swish
+from fit50.spec.network import Classifier, Network, Stage, Stem
 from fit50.spec.recipe import Edit, Morph
 from fit50.weights.checkpoint import Checkpoint
 from fit50.weights.surgery import LIKE_RELU, grown, morph, plan
@@ -100,6 +102,7 @@ ROUNDING = {
         widening=2, depths=(3, 1, 2), edits=(GATES, PYRAMID, Edit(path="stages[*].fusion", value="hff"))
     ),
     "swish": set_("activation", "swish"),
+    "a new block with swish": Morph(depths=(2, 2, 1), edits=(Edit(path="activation", value="swish"),)),
     "swish in one block": set_("stages[1].blocks[0].activation", {"kind": "swish", "beta": 2}),
     "swish but for one block": Morph(
         edits=(Edit(path="activation", value="swish"), Edit(path="stages[0].blocks[0].activation", value="relu"))
@@ -272,6 +275,39 @@ def test_resnet_becomes_resnext_in_one_step(narrow: Narrow, lived_in: LivedIn) -
     assert after.tensors["layer1.0.conv2.weight"].shape == (32, 4, 3, 3)
 
 
+@pytest.mark.parametrize("kind", ["se", "cbam", "eca"])
+@pytest.mark.parametrize("fusion", [{"norm": "per-input"}, {"backbone": "separate"}, {}], ids=str)
+def test_both_branches_of_two_inputs_get_gates(
+    kind: str, fusion: dict[str, str], narrow: Narrow, lived_in: LivedIn
+) -> None:
+    two = lived_in(grown(narrow((1, 1)), second(3, **fusion)))
+    after = morph(two, set_("stages[*].blocks[*].attention", kind), seed=0)
+    with torch.no_grad():
+        expected = two.module()(images(), images(1))
+        assert torch.equal(after.module()(images(), images(1)), expected)
+        assert not torch.equal(two.module()(images(), images(2)), expected), "the second input would not matter"
+
+
+def test_a_gate_said_in_other_words_is_the_same(narrow: Narrow, lived_in: LivedIn) -> None:
+    for said, other in (
+        (SE(width=4), SE(reduction=16)),
+        (CBAM(width=4, kernel=3), CBAM(kernel=3)),
+        (ECA(kernel=3), ECA()),
+    ):
+        checkpoint = lived_in(narrow((1, 1), attention=said))
+        after = morph(checkpoint, set_("stages[*].blocks[*].attention", other.model_dump()), seed=0)
+        assert torch.equal(logits(after), logits(checkpoint))
+        assert all(torch.equal(tensor, checkpoint.tensors[key]) for key, tensor in after.tensors.items())
+
+
+def test_a_start_is_not_for_users_to_say(narrow: Narrow, lived_in: LivedIn) -> None:
+    checkpoint = lived_in(narrow((1, 1)))
+    with pytest.raises(SpecError, match=r"expected no start, found 8\.0"):
+        morph(checkpoint, set_("activation", {"kind": "swish", "start": 8}), seed=0)
+    waiting = morph(checkpoint, set_("activation", "swish"), seed=0)
+    assert morph(waiting, set_("activation.beta", 2), seed=0).network.activation == Swish(beta=2, start=LIKE_RELU)
+
+
 def test_nothing_to_grow_is_said(narrow: Narrow, lived_in: LivedIn) -> None:
     checkpoint = lived_in(narrow((1, 1), attention=SE(reduction=4)))
     after = morph(checkpoint, Morph(edits=(GATES,)), seed=0)
@@ -330,10 +366,18 @@ def test_a_second_input_takes_the_second_place(narrow: Narrow, lived_in: LivedIn
         morph(lived_in(narrow((1, 1))), step, seed=0)
 
 
-def test_widths_come_before_the_second_input(narrow: Narrow, lived_in: LivedIn) -> None:
+def test_widths_and_groups_come_before_the_second_input(narrow: Narrow, lived_in: LivedIn) -> None:
     two = morph(lived_in(narrow((1, 1))), second(3), seed=0)
     with pytest.raises(SpecError, match="widen first, then add the input"):
         morph(two, Morph(widening=2), seed=0)
+    with pytest.raises(SpecError, match="group first, then add the input"):
+        morph(two, set_("stages[*].blocks[*].groups", 2), seed=0)
+
+
+def test_one_morph_after_another_is_told_in_order(narrow: Narrow, lived_in: LivedIn) -> None:
+    first = morph(lived_in(narrow((1, 1))), Morph(edits=(GATES,)), seed=0)
+    after = morph(first, set_("neck", "fpn"), seed=0)
+    assert after.provenance == {"morph": "attention (exact); then pyramid (exact)"}
 
 
 def test_a_gate_of_another_width_or_none_is_named(narrow: Narrow, lived_in: LivedIn) -> None:
@@ -355,44 +399,57 @@ def test_a_stage_may_not_lose_blocks(narrow: Narrow, lived_in: LivedIn) -> None:
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> Network:
-    """Small networks of either block, with gates, dropout and widths of their own in every block."""
-    small = st.integers(1, 6)
-    width = stem = draw(small)
-    stages = []
-    for index in range(draw(st.integers(1, 2))):
-        basic, out, blocks = draw(st.booleans()), draw(small), []
-        for position in range(draw(st.integers(1, 2))):
-            common = {
-                "out": out,
-                "stride": 2 if index and not position else 1,
-                "shortcut": "identity" if position or (not index and width == out) else "projection",
-                "attention": draw(st.sampled_from([None, SE(reduction=2), SE(width=3)])),
-                "dropout": draw(st.sampled_from([0.0, 0.3])),
-            }
-            inner = draw(small)
-            blocks.append(Basic(inner=inner, **common) if basic else Bottleneck(inner=(inner, draw(small)), **common))
-        stages.append(Stage(name=f"layer{index + 1}", blocks=tuple(blocks)))
-        width = out
-    head = Classifier(classes=draw(st.integers(2, 4)), dropout=draw(st.sampled_from([0.0, 0.5])))
-    inputs = presets.network("resnet50", size=16).inputs
-    return Network(inputs=inputs, stem=Stem(kind="low-resolution", out=stem), stages=tuple(stages), head=head)
+def growths(draw: st.DrawFn, network: Network) -> Morph:
+    """Any mixture of the exact morphs that a network can take."""
+    edits, depths = [], []
+    for i, stage in enumerate(network.stages):
+        rectified = (stage.blocks[-1].activation or network.activation).kind == "relu"
+        depths.append(len(stage.blocks) + (draw(st.integers(0, 2)) if rectified else 0))
+        for j, block in enumerate(stage.blocks):
+            if block.attention is None and draw(st.booleans()):
+                value = draw(st.sampled_from(("se", "eca", "cbam")))
+                edits.append(Edit(path=f"stages[{i}].blocks[{j}].attention", value=value))
+        if stage.fusion is None and draw(st.booleans()):
+            edits.append(Edit(path=f"stages[{i}].fusion", value="hff"))
+    one = network.fusion is None
+    second, meeting = one and draw(st.booleans()), draw(st.sampled_from([stage.name for stage in network.stages]))
+    if network.neck is not None and meeting != network.stages[0].name:
+        second = second and network.pyramid[0] >= meeting  # a pyramid sees no level before the two inputs meet
+    if second:
+        channels = draw(st.sampled_from((1, 3)))
+        statistics = {"name": "other", "channels": channels, "mean": [0.5] * channels, "std": [0.25] * channels}
+        first = network.inputs[0].model_dump()
+        separate = draw(st.booleans())
+        fusion = {
+            "kind": "gated",
+            "after": meeting,
+            "width": 4,
+            "backbone": "separate" if separate else "shared",
+            "norm": "per-input" if not separate and draw(st.booleans()) else "shared",
+            "modality_dropout": draw(st.sampled_from((0.0, 0.5))),
+        }
+        edits += [Edit(path="inputs", value=[first, {**first, **statistics}]), Edit(path="fusion", value=fusion)]
+    if network.neck is None and draw(st.booleans()):
+        names = [stage.name for stage in network.stages]
+        seen = meeting if second else network.fused or names[0]
+        levels = names[names.index(seen) :]
+        edits.append(Edit(path="neck", value={"kind": "fpn", "width": 4, "levels": levels}))
+    if draw(st.booleans()):
+        edits += DROPOUT
+    return Morph(depths=tuple(depths), edits=tuple(edits))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(network=networks(), data=st.data())
 def test_any_network_grows_without_changing_an_answer(network: Network, data: st.DataObject, lived_in: LivedIn) -> None:
-    assert digest(Network.parse(network.canonical())) == digest(network)
-    depths = tuple(len(stage.blocks) + data.draw(st.integers(0, 2)) for stage in network.stages)
-    deeper = grown(network, Morph(depths=depths))
-    bare = [
-        Edit(path=f"stages[{i}].blocks[{j}].attention", value={"kind": "se", "width": 2})
-        for i, stage in enumerate(deeper.stages)
-        for j, block in enumerate(stage.blocks)
-        if block.attention is None and data.draw(st.booleans())
-    ]
     checkpoint = lived_in(network)
-    after = morph(checkpoint, Morph(depths=depths, edits=tuple(bare)), seed=2)
-    assert tuple(len(stage.blocks) for stage in after.network.stages) == depths
-    assert torch.equal(logits(after), logits(checkpoint))
+    step = data.draw(growths(network))
+    after = morph(checkpoint, step, seed=2)
     assert digest(Network.parse(after.network.canonical())) == digest(after.network)
+    generator = torch.Generator().manual_seed(0)
+    images = [
+        torch.rand(2, image.channels, image.height, image.width, generator=generator) for image in after.network.inputs
+    ]
+    with torch.no_grad():
+        expected = checkpoint.module()(*images[: len(network.inputs)])
+        assert torch.equal(after.module()(*images), expected)

@@ -67,7 +67,7 @@ def optimize(
 
     if dry_run:
         chosen = start_network(request)
-        image = chosen.inputs[0]
+        image = chosen.image
         emit(
             request.canonical(),
             f"would grow the baseline by {', '.join(request.effort.techniques)} at {image.height}x{image.width}, "

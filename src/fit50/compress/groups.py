@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from fit50.spec.blocks import Basic, Block, Bottleneck, Squeeze
 from fit50.spec.errors import NotBuiltError
-from fit50.spec.network import Basic, Block, Bottleneck, Network, Squeeze, Stage, Stem
+from fit50.spec.network import Network, Stage, Stem
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
-from fit50.spec.network import ReLU
-from fit50.spec.network import Swish as SwishValue
+from fit50.spec.blocks import ReLU
+from fit50.spec.blocks import Swish as SwishValue
 
 
 class Swish(nn.Module):

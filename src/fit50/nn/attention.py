@@ -7,7 +7,7 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
-from fit50.spec.network import CBAM, ECA, SE
+from fit50.spec.blocks import CBAM, ECA, SE
 
 
 class SqueezeExcitation(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fit50.nn.activation import activation
 from fit50.nn.attention import attention
-from fit50.spec.network import Basic, Bottleneck, ReLU, Swish
+from fit50.spec.blocks import Basic, Bottleneck, ReLU, Swish
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:

@@ -82,8 +82,10 @@ def _morphed(before: Checkpoint, step: Morph, dataset: Dataset, seed: int, monit
     images = dataset.split("train").take(n, seed)
     largest = largest_difference(before, after, images)
     facts = dict(after.provenance or {})
-    facts["morph_difference"] = f"a logit by at most {largest:.2g} on {len(images)} training images"
-    monitor.say(f"morph: {facts['morph']}; changes {facts['morph_difference']}")
+    found = f"a logit by at most {largest:.2g} on {len(images)} training images"
+    monitor.say(f"morph: {facts['morph']}; changes {found}")
+    earlier = facts.get("morph_difference")
+    facts["morph_difference"] = f"{earlier}; then {found}" if earlier else found
     return replace(after, provenance=facts)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from fit50.spec.network import Bottleneck, Network
+from fit50.spec.blocks import Bottleneck
+from fit50.spec.network import Network
 from fit50.spec.recipe import Edit, Morph, Prune, Recipe, Teacher, Train
 from fit50.spec.request import Effort, Technique
 

@@ -6,23 +6,16 @@ The width of every block is explicit, so that a pruned network is an ordinary va
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from fit50.spec.blocks import Activation, Block, Rate, ReLU, by_name, settled
 from fit50.spec.errors import NotBuiltError
 from fit50.spec.value import Value
 
-Rate = Annotated[float, Field(ge=0, lt=1)]
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-def _by_name(data: Any) -> Any:
-    """Lets ``se`` stand for ``{kind: se}``."""
-    return {"kind": data} if isinstance(data, str) else data
 
 
 class Input(Value):
@@ -55,144 +48,6 @@ class Input(Value):
         return self
 
 
-class ReLU(Value):
-    """max(0, x)."""
-
-    kind: Literal["relu"] = "relu"
-
-
-class Swish(Value):
-    """x * sigmoid(beta * x) (Ramachandran et al. 2017).
-
-    Attributes:
-        beta: 1 is SiLU; towards infinity it becomes ReLU.
-        learned: beta is a parameter, and starts there.
-        start: while it stands, beta is still this; the next training takes it to ``beta``, and ``start`` away.
-    """
-
-    kind: Literal["swish"] = "swish"
-    beta: float = Field(1.0, gt=0)
-    learned: bool = False
-    start: float | None = Field(None, gt=0)
-
-    @model_validator(mode="after")
-    def _ends_fixed(self) -> Swish:
-        if self.learned and self.start is not None:
-            raise ValueError("swish: start leads to a fixed beta; train it there first, then make it learned")
-        return self
-
-
-def _settled(activation: ReLU | Swish) -> ReLU | Swish:
-    return activation.model_copy(update={"start": None}) if isinstance(activation, Swish) else activation
-
-
-Activation = Annotated[ReLU | Swish, Field(discriminator="kind"), BeforeValidator(_by_name)]
-
-
-def _odd(kernel: int | None) -> int | None:
-    if kernel is not None and kernel % 2 == 0:
-        raise ValueError(f"kernel: expected an odd number, found {kernel}")
-    return kernel
-
-
-Kernel = Annotated[PositiveInt, AfterValidator(_odd)]
-
-
-class Squeeze(Value):
-    """A gate for each channel by way of ``width`` inner ones: by default the block's / ``reduction``."""
-
-    reduction: PositiveInt = 16
-    width: PositiveInt | None = None
-
-    def squeezed(self, channels: int) -> int:
-        """The inner channels of the gate of a block with so many output channels."""
-        return self.width or max(1, channels // self.reduction)
-
-
-class SE(Squeeze):
-    """Squeeze-and-excitation (Hu et al. 2018)."""
-
-    kind: Literal["se"] = "se"
-
-
-class CBAM(Squeeze):
-    """Convolutional block attention (Woo et al. 2018): a channel gate, then a spatial gate of ``kernel`` squared."""
-
-    kind: Literal["cbam"] = "cbam"
-    kernel: Kernel = 7
-
-
-class ECA(Value):
-    """Efficient channel attention (Wang et al. 2020): a 1-d convolution over channels; ``kernel`` grows with them."""
-
-    kind: Literal["eca"] = "eca"
-    kernel: Kernel | None = None
-
-    def size(self, channels: int) -> int:
-        """The kernel for so many channels: the odd number next to (log2(channels) + 1) / 2, and at least 3."""
-        nearest = int((math.log2(channels) + 1) / 2)
-        return self.kernel or max(3, nearest if nearest % 2 else nearest + 1)
-
-
-Attention = Annotated[SE | CBAM | ECA, Field(discriminator="kind"), BeforeValidator(_by_name)]
-Shortcut = Literal["identity", "projection", "average-projection"]
-
-
-class Bottleneck(Value):
-    """A 1x1, a 3x3 and a 1x1 convolution beside a shortcut (He et al. 2015).
-
-    Attributes:
-        inner: the output channels of the first two convolutions.
-        out: the output channels of the third, and so of the block.
-        stride_on: ``3x3`` is ResNet v1.5, ``1x1`` is v1.
-        groups: of the 3x3 convolution: the cardinality of ResNeXt (Xie et al. 2017).
-        separable: the 3x3 is depthwise, followed by a 1x1 (Xception's order: nothing in between, Chollet 2017).
-        shortcut: ``average-projection`` pools before its 1x1 instead of striding in it (ResNet-D, He et al. 2019).
-        activation: by default the network's.
-        dropout: applied to the block's output. ``drop_path``: stochastic depth (Huang et al. 2016).
-    """
-
-    kind: Literal["bottleneck"] = "bottleneck"
-    inner: tuple[PositiveInt, PositiveInt]
-    out: PositiveInt
-    stride: PositiveInt = 1
-    stride_on: Literal["3x3", "1x1"] = "3x3"
-    groups: PositiveInt = 1
-    separable: bool = False
-    shortcut: Shortcut = "identity"
-    attention: Attention | None = None
-    activation: Activation | None = None
-    dropout: Rate = 0.0
-    drop_path: Rate = 0.0
-
-    @model_validator(mode="after")
-    def _groups_divide_widths(self) -> Bottleneck:
-        if any(width % self.groups for width in self.inner):
-            raise ValueError(f"groups={self.groups} must divide both inner widths, found {self.inner}")
-        if self.separable and self.groups != 1:
-            raise ValueError(
-                f"separable: a depthwise 3x3 has no other groups, found groups={self.groups}; use groups=1"
-            )
-        return self
-
-
-class Basic(Value):
-    """Two 3x3 convolutions beside a shortcut; ``inner`` is the first one's output channels (He et al. 2015)."""
-
-    kind: Literal["basic"] = "basic"
-    inner: PositiveInt
-    out: PositiveInt
-    stride: PositiveInt = 1
-    shortcut: Shortcut = "identity"
-    attention: Attention | None = None
-    activation: Activation | None = None
-    dropout: Rate = 0.0
-    drop_path: Rate = 0.0
-
-
-Block = Annotated[Bottleneck | Basic, Field(discriminator="kind")]
-
-
 class HFF(Value):
     """Hierarchical feature fusion (Zhao and Leong): replaces a stage's output before the next stage.
 
@@ -209,7 +64,7 @@ class Stage(Value):
 
     name: str = Field(pattern=r"^(layer|stage)\d+$")
     blocks: tuple[Block, ...] = Field(min_length=1)
-    fusion: Annotated[HFF | None, BeforeValidator(_by_name)] = None
+    fusion: Annotated[HFF | None, BeforeValidator(by_name)] = None
 
     @property
     def out(self) -> int:
@@ -267,6 +122,12 @@ class FPN(Value):
     form: Literal["plain", "gated"] = "gated"
     width: PositiveInt = 256
     levels: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _levels_differ(self) -> FPN:
+        if len(set(self.levels)) != len(self.levels):
+            raise ValueError(f"neck.levels: expected each stage once, found {list(self.levels)}")
+        return self
 
 
 class Fusion(Value):
@@ -333,11 +194,11 @@ class Network(Value):
     """
 
     inputs: tuple[Input, ...] = (Input(),)
-    stem: Annotated[Stem, BeforeValidator(_by_name)] = Stem()
+    stem: Annotated[Stem, BeforeValidator(by_name)] = Stem()
     stages: tuple[Stage, ...] = Field(min_length=1)
     activation: Activation = ReLU()
-    neck: Annotated[FPN | None, BeforeValidator(_by_name)] = None
-    fusion: Annotated[Fusion | None, BeforeValidator(_by_name)] = None
+    neck: Annotated[FPN | None, BeforeValidator(by_name)] = None
+    fusion: Annotated[Fusion | None, BeforeValidator(by_name)] = None
     head: Head = Classifier()
 
     @property
@@ -352,13 +213,13 @@ class Network(Value):
         """The network once every Swish has reached its beta."""
 
         def block(value: Block) -> Block:
-            return value.model_copy(update={"activation": value.activation and _settled(value.activation)})
+            return value.model_copy(update={"activation": value.activation and settled(value.activation)})
 
         def stage(value: Stage) -> Stage:
             return value.model_copy(update={"blocks": tuple(map(block, value.blocks))})
 
         stages = tuple(map(stage, self.stages))
-        return self.model_copy(update={"activation": _settled(self.activation), "stages": stages})
+        return self.model_copy(update={"activation": settled(self.activation), "stages": stages})
 
     @property
     def fused(self) -> str | None:

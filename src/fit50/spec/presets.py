@@ -9,24 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from fit50.spec.blocks import CBAM, ECA, SE, Basic, Bottleneck, Shortcut, Swish
 from fit50.spec.errors import SpecError
-from fit50.spec.network import (
-    CBAM,
-    ECA,
-    FPN,
-    HFF,
-    SE,
-    Basic,
-    Bottleneck,
-    Classifier,
-    Fusion,
-    Input,
-    Network,
-    Shortcut,
-    Stage,
-    Stem,
-    Swish,
-)
+from fit50.spec.network import FPN, HFF, Classifier, Fusion, Input, Network, Stage, Stem
 from fit50.spec.recipe import AdamW, Augment, Train
 from fit50.spec.request import Effort
 from fit50.spec.value import suggestion

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from fit50.spec.network import Network, Rate
+from fit50.spec.blocks import Rate
+from fit50.spec.network import Network
 from fit50.spec.value import Value
 
 

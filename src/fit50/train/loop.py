@@ -16,7 +16,7 @@ from fit50.data.dataset import Dataset
 from fit50.evaluate.metrics import correct
 from fit50.nn.activation import anneal
 from fit50.nn.deployed import Normalize
-from fit50.spec.errors import DataError, TrainingDiverged
+from fit50.spec.errors import CheckpointError, DataError, TrainingDiverged
 from fit50.spec.machine import has_bf16
 from fit50.spec.monitor import Monitor
 from fit50.spec.recipe import Train
@@ -59,6 +59,7 @@ def train(
         teacher: a module in evaluation mode, for ``step.teacher``.
 
     Raises:
+        CheckpointError: ``saved`` holds another training.
         DataError: fewer training images than make one batch of two.
         TrainingDiverged: the loss is no longer finite.
     """
@@ -74,6 +75,8 @@ def train(
     optim = optimizer(module, step.optimizer)
     model, optim_ = fabric.setup(module, optim)
     epochs_done = snapshot.restore(saved, module, optim, average)
+    if epochs_done >= step.epochs:
+        raise CheckpointError(f"{saved}: holds {epochs_done} epochs of another training; remove it")
     normalize = Normalize(image).to(fabric.device)
     if teacher is not None:
         teacher = teacher.to(fabric.device).to(memory_format=torch.channels_last)

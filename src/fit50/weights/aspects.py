@@ -14,9 +14,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fit50.nn.compose import initial
+from fit50.nn.compose import initial, shapes
+from fit50.spec.blocks import CBAM, ECA, SE, Attention, Block, Bottleneck, ReLU
 from fit50.spec.errors import SpecError
-from fit50.spec.network import CBAM, ECA, SE, Block, Bottleneck, Network, ReLU, Stage
+from fit50.spec.network import Network, Stage
 from fit50.weights.grouping import grouped
 
 Tensors = Mapping[str, Tensor]
@@ -67,7 +68,8 @@ def _changed(old: Network, new: Network) -> Iterator[tuple[str, Block, Block]]:
 
 def _add(tensors: Tensors, old: Network, new: Network, seed: int) -> tuple[dict[str, Tensor], str]:
     """Fresh tensors for what is new, the old ones for all else."""
-    return {**initial(new, seed), **tensors}, ""
+    fresh = initial(new, seed) if shapes(new).keys() - tensors.keys() else {}
+    return {**fresh, **tensors}, ""
 
 
 # Widths: new channels, whose outgoing weights are zero.
@@ -131,7 +133,10 @@ def _take_groups(old: Network, new: Network) -> Network:
             raise SpecError(f"morph: {name}: expected a dense 3x3 to group, found groups={was.groups}")
         return {"groups": will.groups}
 
-    return Network.parse(_each_block(old, new, split).model_dump(), "morph")
+    grown = Network.parse(_each_block(old, new, split).model_dump(), "morph")
+    if grown != old and old.fusion is not None:
+        raise SpecError("morph: a network with two inputs cannot be grouped; group first, then add the input")
+    return grown
 
 
 def _group(tensors: Tensors, old: Network, new: Network, seed: int) -> tuple[dict[str, Tensor], str]:
@@ -166,8 +171,9 @@ def _take_depth(old: Network, new: Network) -> Network:
                     f"morph: stages.{before.name}: a new block with a {block.shortcut} shortcut would change the "
                     "answers; use shortcut: identity"
                 )
-        blocks = (*before.blocks, *(block.model_copy(update={"activation": None}) for block in added))
-        stages.append(before.model_copy(update={"blocks": blocks}))
+        inherited = None if new.activation == old.activation else new.activation
+        own = (block.model_copy(update={"activation": block.activation or inherited}) for block in added)
+        stages.append(before.model_copy(update={"blocks": (*before.blocks, *own)}))
     return _with_stages(old, stages)
 
 
@@ -184,20 +190,42 @@ _SILENT: dict[type, tuple[tuple[str, ...], int]] = {
 
 def _take_attention(old: Network, new: Network) -> Network:
     def gate(name: str, was: Block, will: Block) -> Mapping[str, object]:
-        return {"attention": will.attention} if was.attention is None else {}
+        new = was.attention is None or _arithmetic(was.attention, was.out) == _arithmetic(will.attention, was.out)
+        return {"attention": will.attention} if new else {}
 
     return _each_block(old, new, gate)
 
 
+def _arithmetic(attention: Attention | None, channels: int) -> tuple[object, ...]:
+    """What a gate computes, however its inner width or its kernel is said: by itself, by a reduction, by default."""
+    match attention:
+        case CBAM():
+            return "cbam", attention.squeezed(channels), attention.kernel
+        case SE():
+            return "se", attention.squeezed(channels)
+        case ECA():
+            return "eca", attention.size(channels)
+        case None:
+            return ()
+
+
 def _attend(tensors: Tensors, old: Network, new: Network, seed: int) -> tuple[dict[str, Tensor], str]:
     grown, _ = _add(tensors, old, new, seed)
-    for prefix, _, will in _changed(old, new):
+    for prefix, was, will in _changed(old, new):
+        if was.attention is not None:
+            continue
         silent, factor = _SILENT[type(will.attention)]
-        for part in silent:
-            grown[f"{prefix}.se.{part}"] = torch.zeros_like(grown[f"{prefix}.se.{part}"])
         last = "bn3" if isinstance(will, Bottleneck) else "bn2"
-        for key in (f"{prefix}.{last}.weight", f"{prefix}.{last}.bias"):
-            grown[key] = grown[key] * factor
+        for branch in (prefix, f"second.{prefix}"):  # where two inputs have backbones of their own
+            for norm in ("", "second."):  # or norms
+                for part in silent:
+                    key = f"{branch}.se.{part.replace('bn.', f'bn.{norm}')}"
+                    if key in grown:
+                        grown[key] = torch.zeros_like(grown[key])
+                for part in ("weight", "bias"):
+                    key = f"{branch}.{last}.{norm}{part}"
+                    if key in grown:
+                        grown[key] = grown[key] * factor
     return grown, ""
 
 

@@ -10,23 +10,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from fit50.nn.compose import check, shapes
+from fit50.spec.blocks import CBAM, ECA, SE, Basic, Block, Bottleneck
 from fit50.spec.errors import CheckpointError
-from fit50.spec.network import (
-    CBAM,
-    ECA,
-    FPN,
-    HFF,
-    SE,
-    Basic,
-    Block,
-    Bottleneck,
-    Classifier,
-    Fusion,
-    Input,
-    Network,
-    Stage,
-    Stem,
-)
+from fit50.spec.network import FPN, HFF, Classifier, Fusion, Input, Network, Stage, Stem
 from fit50.spec.value import describe
 from fit50.weights.keymaps import TORCHVISION, Layout
 
@@ -52,13 +38,15 @@ def infer(
         tensors: under our keys.
         source: what to call them in errors.
         layout: what the file's family means by them.
-        image: how the images were prepared; by default as torchvision does it.
+        image: how the images were prepared; by default as torchvision does it, or for other than three channels from -1
+            to 1.
 
     Raises:
         CheckpointError: they tell no network; every key that is missing, unknown or of another shape is named.
     """
     try:
-        network = _Shapes(tensors, source, layout).network(image or Input())
+        found = _Shapes(tensors, source, layout)
+        network = found.network(image or found.image())
     except ValidationError as error:
         raise CheckpointError(describe(error, source)) from None
     check(tensors, shapes(network), source)
@@ -103,6 +91,12 @@ class _Shapes:
             fusion=Fusion(width=self.width("fusion.conv1")) if two else None,
             head=Classifier(classes=self.shape("fc.bias", 1)[0]),
         )
+
+    def image(self) -> Input:
+        """ImageNet's input, or for another number of channels one of values from -1 to 1."""
+        first = "conv1.0.weight" if self.has("conv1.0.weight") else "conv1.weight"
+        channels = self.shape(first)[1]
+        return Input() if channels == 3 else Input(channels=channels, mean=(0.5,) * channels, std=(0.5,) * channels)
 
     def stem(self) -> Stem:
         numbers = self.numbered(r"conv1\.(\d+)\.weight$")

@@ -12,8 +12,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from fit50.spec.blocks import Shortcut
 from fit50.spec.errors import CheckpointError
-from fit50.spec.network import Shortcut
 
 
 @dataclass(frozen=True)

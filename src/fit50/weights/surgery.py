@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from fit50.spec.blocks import Basic, Block, ReLU, Swish
 from fit50.spec.digest import diff, edit_all
 from fit50.spec.errors import NotBuiltError, SpecError
-from fit50.spec.network import Basic, Block, Network, ReLU, Swish
+from fit50.spec.network import Network
 from fit50.spec.recipe import Morph
 from fit50.weights.aspects import ASPECTS, Aspect
 from fit50.weights.checkpoint import Checkpoint
@@ -74,10 +75,10 @@ def morph(checkpoint: Checkpoint, step: Morph, seed: int) -> Checkpoint:
     for aspect, before, after in plan(checkpoint.network, new):
         tensors, note = aspect.tensors(tensors, before, after, seed)
         said.append(f"{aspect.name} ({aspect.exactness}{note and ': ' + note})")
+    earlier = dict(checkpoint.provenance or {})
     report = "; ".join(said) or "nothing: the network has it all already"
-    return replace(
-        checkpoint, network=new, tensors=tensors, provenance={**(checkpoint.provenance or {}), "morph": report}
-    )
+    report = f"{earlier['morph']}; then {report}" if "morph" in earlier else report
+    return replace(checkpoint, network=new, tensors=tensors, provenance={**earlier, "morph": report})
 
 
 def _deepened(network: Network, depths: tuple[int, ...]) -> Network:
@@ -105,15 +106,15 @@ def _widened(network: Network, factor: float) -> Network:
 
 
 def _annealed(old: Network, new: Network) -> Network:
-    """The new network with every activation starting as the old one it replaces."""
+    """The new network with every activation starting as the old one it replaces, and those of new blocks as ReLU."""
     default = _started(old.activation, new.activation)
     stages = []
     for index, stage in enumerate(new.stages):
         before = old.stages[index].blocks if index < len(old.stages) else ()
         blocks = []
         for position, block in enumerate(stage.blocks):
-            was = before[position].activation if position < len(before) else None
-            wanted = _started(was or old.activation, block.activation or new.activation)
+            was = before[position].activation or old.activation if position < len(before) else ReLU()
+            wanted = _started(was, block.activation or new.activation)
             own = None if block.activation is None and wanted == default else wanted
             blocks.append(block.model_copy(update={"activation": own}))
         stages.append(stage.model_copy(update={"blocks": tuple(blocks)}))
@@ -123,13 +124,13 @@ def _annealed(old: Network, new: Network) -> Network:
 def _started(old: ReLU | Swish, new: ReLU | Swish) -> ReLU | Swish:
     """What stands for the new activation at first. Raises SpecError where nothing of it is like the old one."""
     match old, new:
-        case ReLU(), Swish(learned=False):
-            return new.model_copy(update={"start": LIKE_RELU})
-        case Swish(learned=False), Swish(learned=False) if old.beta != new.beta and new.start is None:
-            return new.model_copy(update={"start": old.start or old.beta})
-        case Swish(learned=False, start=None), Swish(learned=True) if old.beta == new.beta:
-            return new
         case _ if old == new:
+            return new
+        case ReLU(), Swish(learned=False):
+            now = LIKE_RELU
+        case Swish(learned=False), Swish(learned=False):
+            now = old.start or old.beta
+        case Swish(learned=False, start=None), Swish(learned=True) if old.beta == new.beta:
             return new
         case _:
             raise SpecError(
@@ -137,3 +138,8 @@ def _started(old: ReLU | Swish, new: ReLU | Swish) -> ReLU | Swish:
                 "beta, one fixed beta to another, or a fixed beta to a learned one that starts there; take such steps "
                 "one by one"
             )
+    if new.start not in (None, now):
+        raise SpecError(
+            f"morph: activation: starts as the old one does, at {now:g}; expected no start, found {new.start}"
+        )
+    return new.model_copy(update={"start": None if new.beta == now else now})
