@@ -64,7 +64,7 @@ KINDS = {
     ),
     "Swish learned, on its way, and SiLU": network(
         stage(1),
-        stage(2, activation=Swish(beta=9.0, start=2.0)),
+        stage(2, activation=Swish(start=2.0**20)),
         stage(3, activation=Swish()),
         activation=Swish(beta=0.7, learned=True),
     ),

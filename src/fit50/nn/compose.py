@@ -52,9 +52,7 @@ def check(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: s
         if key in expected and tensor.shape != expected[key].shape
     ]
     if faults:
-        shown = "\n  ".join(faults[:10])
-        more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
-        raise CheckpointError(f"{source}: the tensors do not fit the network:\n  {shown}{more}")
+        raise CheckpointError("\n  ".join((f"{source}: the tensors do not fit the network:", *faults)))
 
 
 def initial(network: Network, seed: int) -> dict[str, Tensor]:
