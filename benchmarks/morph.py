@@ -7,12 +7,14 @@ classifier is new, of Swish the plain replacement; their morphs are ``gated``, `
 the trained network, trained on. From scratch there are as few steps as after growing: it shows where these alone lead.
 
 Learning rates are found with a seed and on images that are not reported: for (b) for each technique, for (a) only for
-``control`` and for (c) only for the plain network.
+``control`` and for Swish, whose morph alone changes while it trains, and for (c) only for the plain network.
 
 Images: Fashion-MNIST's training file alone, at 32x32: the first 10,000 train the network, each seed draws ``--images``
 of the next 40,000 to train on after growing, 1,000 others choose the rates, and 1,500 others are reported on.
 
     python benchmarks/morph.py --out runs/morph --json benchmarks/morph.json
+
+Finished trainings are kept in ``--out``, so that several processes may share the work by ``--techniques``.
 """
 
 from __future__ import annotations
@@ -187,7 +189,7 @@ def measured(case: Case, base: Checkpoint, validation: np.ndarray, given: argpar
 
 def best_rate(base: Checkpoint, technique: str, way: str, given: argparse.Namespace) -> float:
     """The rate of RATES that ends best on the images for choosing."""
-    name = technique if way == "inserted" else "control"
+    name = technique if way == "inserted" or (technique, way) == ("swish", "morphed") else "control"
     cases = [Case(name, way, TUNING_SEED, rate) for rate in RATES[way]]
     ends = {case.rate: measured(case, base, np.arange(50_000, 51_000), given)["curve"][-1] for case in cases}
     return max(ends, key=lambda rate: ends[rate])
@@ -196,7 +198,7 @@ def best_rate(base: Checkpoint, technique: str, way: str, given: argparse.Namesp
 def runs(base: Checkpoint, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Every technique, way and seed."""
     for seed in given.seeds:
-        for technique, way in [("control", "morphed"), *((name, way) for name in TECHNIQUES for way in WAYS)]:
+        for technique, way in [("control", "morphed"), *((name, way) for name in given.techniques for way in WAYS)]:
             case = Case(technique, way, seed, best_rate(base, technique, way, given))
             yield {**case._asdict(), **measured(case, base, np.arange(51_000, 52_500), given)}
 
@@ -208,7 +210,7 @@ def summary(rows: list[dict[str, Any]], given: argparse.Namespace) -> list[dict[
     it, for it does not hold the spread between seeds.
     """
     lines = []
-    for technique in ("control", *TECHNIQUES):
+    for technique in ("control", *given.techniques):
         last: dict[str, np.ndarray] = {}
         for way in WAYS:
             mine = [row for row in rows if (row["technique"], row["way"]) == (technique, way)]
@@ -237,6 +239,8 @@ def summary(rows: list[dict[str, Any]], given: argparse.Namespace) -> list[dict[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--techniques", nargs="+", choices=TECHNIQUES, default=list(TECHNIQUES))
+    parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--images", type=int, default=1280)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--base-epochs", type=int, default=8)
@@ -246,7 +250,7 @@ def main() -> None:
     if TUNING_SEED in given.seeds:
         parser.error(f"--seeds: {TUNING_SEED} is the seed that the rates are found with")
     given.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(physical_cores())
+    torch.set_num_threads(given.threads)
     rows = list(runs(trained_resnet(given), given))
     facts = {
         "environment": environment().model_dump(),

@@ -37,7 +37,7 @@ def activation(value: ReLU | SwishValue) -> nn.Module:
 
 
 def anneal(module: nn.Module, progress: float) -> None:
-    """Takes every Swish that has a ``start`` on its way: 1 / beta, by which it differs from ReLU, changes linearly.
+    """Takes every Swish that has a ``start`` on its way: 1 / beta^2, by which its mean differs from ReLU's, is linear.
 
     Args:
         module: whose activations to change.
@@ -46,4 +46,4 @@ def anneal(module: nn.Module, progress: float) -> None:
     for part in module.modules():
         if isinstance(part, Swish) and part.start != part.end:
             t = min(1.0, progress)
-            part.beta = 1 / ((1 - t) / part.start + t / part.end)
+            part.beta = ((1 - t) / part.start**2 + t / part.end**2) ** -0.5
