@@ -45,8 +45,7 @@ def infer(
         CheckpointError: they tell no network; every key that is missing, unknown or of another shape is named.
     """
     try:
-        found = _Shapes(tensors, source, layout)
-        network = found.network(image or found.image())
+        network = _Shapes(tensors, source, layout).network(image)
     except ValidationError as error:
         raise CheckpointError(describe(error, source)) from None
     check(tensors, shapes(network), source)
@@ -79,8 +78,9 @@ class _Shapes:
         """The numbers that stand in the pattern's group in any key, in order."""
         return sorted({int(match[1]) for key in self.tensors if (match := re.match(pattern, key))})
 
-    def network(self, image: Input) -> Network:
+    def network(self, image: Input | None) -> Network:
         stages = self.stages()
+        image = image or self.image()
         two = self.has("fusion.conv1.weight")
         inputs = tuple(image.model_copy(update={"name": name}) for name in ("image1", "image2"))
         return Network(
