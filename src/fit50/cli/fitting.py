@@ -68,11 +68,11 @@ def optimize(
     if dry_run:
         chosen = start_network(request)
         image = chosen.image
+        keeps = ", ".join(f"to {keep:.0%}" for keep in request.effort.keeps) or "nothing"
         emit(
             request.canonical(),
             f"would grow the baseline by {', '.join(request.effort.techniques)} at {image.height}x{image.width}, "
-            f"prune to "
-            f"{', '.join(f'{keep:.0%}' for keep in request.effort.keeps)}, export and measure each in "
+            f"prune {keeps}, export and measure each in "
             f"{', '.join(request.runtimes)}, float32 and int8, below {job_folder(request, out)}:\n\n{request.yaml()}",
             as_json,
         )
