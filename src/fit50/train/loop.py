@@ -104,7 +104,6 @@ def train(
             optim_.zero_grad()
             if average is not None:
                 average.update_parameters(module)
-                anneal(average, position / step.anneal)
             total += objective.detach()
             monitor.progress(label, epoch * steps + index + 1, step.epochs * steps)
         mean = float(total) / steps
@@ -115,6 +114,7 @@ def train(
             )
         seconds = time.monotonic() - started
         current = average.module if average is not None else module
+        anneal(current, position / step.anneal)
         monitor.record(
             "epoch",
             {"epoch": epoch + 1, "loss": mean, "seconds": seconds, "val": _accuracy(current, dataset, normalize)},

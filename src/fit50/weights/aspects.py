@@ -66,6 +66,11 @@ def _changed(old: Network, new: Network) -> Iterator[tuple[str, Block, Block]]:
                 yield f"{before.name}.{index}", was, will
 
 
+def _first(key: str) -> str:
+    """The first input's counterpart of a key: of the second one's backbone, or of a batch norm of its own."""
+    return key.removeprefix("second.").replace(".second.", ".")
+
+
 def _add(tensors: Tensors, old: Network, new: Network, seed: int) -> tuple[dict[str, Tensor], str]:
     """Fresh tensors for what is new, the old ones for all else."""
     fresh = initial(new, seed) if shapes(new).keys() - tensors.keys() else {}
@@ -216,16 +221,13 @@ def _attend(tensors: Tensors, old: Network, new: Network, seed: int) -> tuple[di
             continue
         silent, factor = _SILENT[type(will.attention)]
         last = "bn3" if isinstance(will, Bottleneck) else "bn2"
-        for branch in (prefix, f"second.{prefix}"):  # where two inputs have backbones of their own
-            for norm in ("", "second."):  # or norms
-                for part in silent:
-                    key = f"{branch}.se.{part.replace('bn.', f'bn.{norm}')}"
-                    if key in grown:
-                        grown[key] = torch.zeros_like(grown[key])
-                for part in ("weight", "bias"):
-                    key = f"{branch}.{last}.{norm}{part}"
-                    if key in grown:
-                        grown[key] = grown[key] * factor
+        zeroed = {f"{prefix}.se.{part}" for part in silent}
+        scaled = {f"{prefix}.{last}.weight", f"{prefix}.{last}.bias"}
+        for key, tensor in grown.items():
+            if _first(key) in zeroed:
+                grown[key] = torch.zeros_like(tensor)
+            elif _first(key) in scaled:
+                grown[key] = tensor * factor
     return grown, ""
 
 
@@ -278,10 +280,9 @@ def _take_input(old: Network, new: Network) -> Network:
 def _second(tensors: Tensors, old: Network, new: Network, seed: int) -> tuple[dict[str, Tensor], str]:
     grown, _ = _add(tensors, old, new, seed)
     for key, fresh in grown.items():
-        first = key.removeprefix("second.").replace(".second.", ".")
-        if key in tensors or first not in tensors:
+        if key in tensors or _first(key) not in tensors:
             continue
-        like = tensors[first]
+        like = tensors[_first(key)]
         if like.shape != fresh.shape:  # the stem's first weights (O, channels, 7, 7), for another number of channels
             like = like.mean(1, keepdim=True).expand_as(fresh) * like.shape[1] / fresh.shape[1]
         grown[key] = like.clone()
