@@ -44,7 +44,8 @@ from fit50.spec.files import write_text
 from fit50.spec.machine import environment, physical_cores
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Input, Network
-from fit50.spec.recipe import AdamW, Augment, Edit, Morph, Train
+from fit50.spec.recipe import Edit, Morph
+from fit50.spec.training import AdamW, Augment, Train
 from fit50.train import train
 from fit50.weights.checkpoint import Checkpoint
 from fit50.weights.surgery import morph

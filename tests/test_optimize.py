@@ -23,8 +23,9 @@ from fit50.search.objective import choice_rule, sentence
 from fit50.search.start import fitting_size, start_network
 from fit50.spec.monitor import Monitor
 from fit50.spec.outcome import Outcome
-from fit50.spec.recipe import Load, Train
+from fit50.spec.recipe import Load
 from fit50.spec.request import Budget, Request
+from fit50.spec.training import Train
 
 
 class Finished:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fit50.data.augment import augment
-from fit50.spec.recipe import Augment
+from fit50.spec.training import Augment
 
 
 def generator(seed: int = 0) -> torch.Generator:

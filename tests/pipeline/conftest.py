@@ -13,7 +13,8 @@ from fit50.data.dataset import Dataset, Images
 from fit50.pipeline.store import Store
 from fit50.spec.network import Input, Stem
 from fit50.spec.presets import resnet
-from fit50.spec.recipe import SGD, Augment, Load, Recipe, Train
+from fit50.spec.recipe import Load, Recipe
+from fit50.spec.training import SGD, Augment, Train
 
 COUNTS: Mapping[str, int] = {"train": 24, "val": 9, "test": 9}
 

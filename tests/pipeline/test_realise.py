@@ -21,7 +21,8 @@ from fit50.spec.errors import CheckpointError, SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
 from fit50.spec.numerics import Int8
-from fit50.spec.recipe import SGD, AdamW, Edit, Load, Morph, Prune, Quantize, Recipe, Teacher, Train
+from fit50.spec.recipe import Edit, Load, Morph, Prune, Quantize, Recipe
+from fit50.spec.training import SGD, AdamW, Teacher, Train
 from fit50.train import train
 from fit50.weights.checkpoint import Checkpoint
 

@@ -19,8 +19,8 @@ from fit50.spec.outcome import (
     Throughput,
     Trial,
 )
-from fit50.spec.recipe import Train
 from fit50.spec.request import Budget, Effort, Request
+from fit50.spec.training import Train
 
 IMAGES = 1200
 

@@ -11,8 +11,9 @@ from fit50.spec.blocks import SE, Swish
 from fit50.spec.digest import edit, edit_all
 from fit50.spec.network import Network
 from fit50.spec.presets import EFFORTS, resnet
-from fit50.spec.recipe import Load, Morph, Prune, Recipe, Train
+from fit50.spec.recipe import Load, Morph, Prune, Recipe
 from fit50.spec.request import Technique
+from fit50.spec.training import Train
 from fit50.weights.surgery import grown as morphed
 from fit50.weights.surgery import plan
 

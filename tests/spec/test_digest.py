@@ -9,8 +9,9 @@ from fit50.spec.blocks import CBAM, SE, Swish
 from fit50.spec.digest import Change, diff, digest, edit, scalar
 from fit50.spec.errors import SpecError
 from fit50.spec.network import Classifier, Input, Stem
-from fit50.spec.recipe import AdamW, Edit, Load, Morph, Prune, Quantize, Recipe, Teacher, Train
+from fit50.spec.recipe import Edit, Load, Morph, Prune, Quantize, Recipe
 from fit50.spec.request import Budget, Effort, Request
+from fit50.spec.training import AdamW, Teacher, Train
 
 TRAIN = Train(epochs=3, optimizer=AdamW(lr=0.002))
 

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from fit50.spec.errors import SpecError
-from fit50.spec.recipe import Load, Prune, Quantize, Recipe, Teacher, Train
+from fit50.spec.recipe import Load, Prune, Quantize, Recipe
+from fit50.spec.training import Teacher, Train
 
 LOAD = Load(weights="resnet50.pth")
 

@@ -13,8 +13,9 @@ from fit50.spec import presets
 from fit50.spec.digest import digest
 from fit50.spec.errors import SpecError
 from fit50.spec.network import Network
-from fit50.spec.recipe import SGD, AdamW, Augment, Edit, Load, Morph, Prune, Quantize, Recipe, Teacher, Train
+from fit50.spec.recipe import Edit, Load, Morph, Prune, Quantize, Recipe
 from fit50.spec.request import Budget, Device, Request
+from fit50.spec.training import SGD, AdamW, Augment, Teacher, Train
 from fit50.spec.value import Value, suggestion
 
 RECIPE = Recipe(

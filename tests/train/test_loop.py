@@ -20,7 +20,7 @@ from fit50.spec.digest import edit
 from fit50.spec.errors import CheckpointError, DataError, TrainingDiverged
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
-from fit50.spec.recipe import SGD, AdamW, Augment, Teacher, Train
+from fit50.spec.training import SGD, AdamW, Augment, Teacher, Train
 from fit50.train import loop, train
 from fit50.train.optim import averaged
 from fit50.weights.checkpoint import Checkpoint

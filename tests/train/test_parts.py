@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fit50.nn.compose import compose
 from fit50.spec.blocks import SE
 from fit50.spec.network import Network
-from fit50.spec.recipe import SGD, AdamW, Teacher, Train
+from fit50.spec.training import SGD, AdamW, Teacher, Train
 from fit50.train.losses import distillation, loss
 from fit50.train.optim import averaged, optimizer, rate
 

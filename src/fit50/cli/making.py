@@ -27,8 +27,9 @@ from fit50.cli.screen import Screen
 from fit50.spec.digest import edit
 from fit50.spec.errors import BundleError, CheckpointError, SpecError
 from fit50.spec.presets import EFFORTS
-from fit50.spec.recipe import Load, Prune, Quantize, Recipe, Teacher, Train
+from fit50.spec.recipe import Load, Prune, Quantize, Recipe
 from fit50.spec.request import Request
+from fit50.spec.training import Teacher, Train
 
 
 def train(

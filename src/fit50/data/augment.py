@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fit50.spec.recipe import Augment
+from fit50.spec.training import Augment
 
 
 def augment(images: Tensor, how: Augment, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:

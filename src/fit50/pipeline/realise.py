@@ -18,7 +18,8 @@ from fit50.runtimes.base import sha256
 from fit50.spec.digest import digest
 from fit50.spec.errors import CheckpointError, SpecError
 from fit50.spec.monitor import Monitor
-from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Step, Teacher, Train
+from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Step
+from fit50.spec.training import Teacher, Train
 from fit50.train import train
 from fit50.weights.checkpoint import Checkpoint
 from fit50.weights.foreign import fit_classes, load_weights, redrawn, refuse_other_classes

@@ -6,8 +6,9 @@ from typing import assert_never
 
 from fit50.spec.blocks import Bottleneck
 from fit50.spec.network import Network
-from fit50.spec.recipe import Edit, Morph, Prune, Recipe, Teacher, Train
+from fit50.spec.recipe import Edit, Morph, Prune, Recipe
 from fit50.spec.request import Effort, Technique
+from fit50.spec.training import Teacher, Train
 
 
 def growth(network: Network, technique: Technique) -> Morph | None:

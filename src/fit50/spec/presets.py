@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 from fit50.spec.blocks import CBAM, ECA, SE, Basic, Bottleneck, Shortcut, Swish
 from fit50.spec.errors import SpecError
 from fit50.spec.network import FPN, HFF, Classifier, Fusion, Input, Network, Stage, Stem
-from fit50.spec.recipe import AdamW, Augment, Train
 from fit50.spec.request import Effort
+from fit50.spec.training import AdamW, Augment, Train
 from fit50.spec.value import suggestion
 
 DEPTHS = {

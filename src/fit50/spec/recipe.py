@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from fit50.spec.blocks import Rate
 from fit50.spec.network import Network
+from fit50.spec.training import Train
 from fit50.spec.value import Value
 
 
@@ -50,84 +50,6 @@ class Morph(Value):
     depths: tuple[PositiveInt, ...] | None = None
     widening: float | None = Field(None, gt=1)
     edits: tuple[Edit, ...] = ()
-
-
-class SGD(Value):
-    """Stochastic gradient descent; no decay on norms and biases."""
-
-    kind: Literal["sgd"] = "sgd"
-    lr: PositiveFloat = 0.1
-    momentum: Rate = 0.9
-    nesterov: bool = True
-    weight_decay: NonNegativeFloat = 5e-4
-
-
-class AdamW(Value):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019); no decay on norms and biases."""
-
-    kind: Literal["adamw"] = "adamw"
-    lr: PositiveFloat = 1e-3
-    betas: tuple[Rate, Rate] = (0.9, 0.999)
-    weight_decay: NonNegativeFloat = 0.05
-
-
-Optimizer = Annotated[SGD | AdamW, Field(discriminator="kind")]
-
-
-class Augment(Value):
-    """What happens to each training image, drawn per sample.
-
-    ``flip`` is the chance of a mirror image, ``shift`` the largest move in pixels in each direction (the border is
-    repeated), ``erase`` the side of a square that is filled with the mean colour (Cutout, DeVries and Taylor 2017).
-    """
-
-    flip: float = Field(0.5, ge=0, le=1)
-    shift: NonNegativeInt = 0
-    erase: NonNegativeInt = 0
-
-
-class Teacher(Value):
-    """Knowledge distillation (Hinton et al. 2015): T^2 * KL(teacher || student) at temperature T beside cross-entropy.
-
-    The teacher is the checkpoint ``after`` so many steps of the same recipe, or the file ``weights``.
-    """
-
-    after: PositiveInt | None = None
-    weights: str | None = None
-    sha256: str | None = None
-    temperature: PositiveFloat = 4.0
-    weight: float = Field(0.4, gt=0, le=1)
-
-    @model_validator(mode="after")
-    def _is_one_teacher(self) -> Teacher:
-        if (self.after is None) == (self.weights is None):
-            raise ValueError("teacher: expected either after=<number of steps> or weights=<file>")
-        return self
-
-
-class Train(Value):
-    """Training for ``epochs``; the rate rises linearly for a fraction ``warmup`` of them, then follows half a cosine.
-
-    Attributes:
-        batch: images in a step.
-        ema: decay of the averaged weights, which are the ones kept; none for the last weights.
-        clip: the largest norm of the gradient; none for no limit.
-        precision: ``auto`` is bf16 where the device computes in it natively, else float32.
-        anneal: the fraction of the training in which a Swish with a ``start`` reaches its beta.
-    """
-
-    kind: Literal["train"] = "train"
-    epochs: PositiveInt = 30
-    batch: PositiveInt = 64
-    optimizer: Optimizer = SGD()
-    warmup: Rate = 0.15
-    label_smoothing: Rate = 0.1
-    ema: Rate | None = 0.99
-    clip: PositiveFloat | None = 1.0
-    augment: Augment = Augment()
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    teacher: Teacher | None = None
-    anneal: float = Field(0.5, gt=0, le=1)
 
 
 class Prune(Value):

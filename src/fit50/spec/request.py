@@ -15,7 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from fit50.spec.recipe import Edit, Train
+from fit50.spec.recipe import Edit
+from fit50.spec.training import Train
 from fit50.spec.value import Value
 
 

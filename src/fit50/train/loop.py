@@ -19,7 +19,7 @@ from fit50.nn.deployed import Normalize
 from fit50.spec.errors import CheckpointError, DataError, TrainingDiverged
 from fit50.spec.machine import has_bf16
 from fit50.spec.monitor import Monitor
-from fit50.spec.recipe import Train
+from fit50.spec.training import Train
 from fit50.train import snapshot
 from fit50.train.losses import loss
 from fit50.train.optim import averaged, optimizer, rate

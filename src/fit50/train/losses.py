@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from fit50.spec.recipe import Train
+from fit50.spec.training import Train
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

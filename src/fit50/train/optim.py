@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim.swa_utils import AveragedModel
 
-from fit50.spec.recipe import SGD, AdamW
+from fit50.spec.training import SGD, AdamW
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
