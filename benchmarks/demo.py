@@ -35,7 +35,8 @@ GRID += [("linear", c, "scale") for c in (0.01, 0.03, 0.1)]
 
 def support_vector_machine(out: Path, seed: int) -> dict[str, Any]:
     """Test accuracy (percent) of the best of the grid on validation."""
-    dataset = open_dataset("fashion-mini", Input(height=28, width=28, resize="stretch"), cache=out / "cache", seed=seed)
+    inputs = (Input(height=28, width=28, resize="stretch"),)
+    dataset = open_dataset("fashion-mini", inputs, cache=out / "cache", seed=seed)
     (x, y), (vx, vy), (tx, ty) = (pixels(dataset, name) for name in ("train", "val", "test"))
     scores = {case: _fit(case, x, y).score(vx, vy) for case in GRID}
     best = max(scores, key=lambda case: scores[case])
@@ -50,8 +51,8 @@ def _fit(case: tuple[str, float, object], x: np.ndarray, y: np.ndarray) -> SVC:
 
 def pixels(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Grey pixels (N, 784) from 0 to 1, and labels (N,)."""
-    images = dataset.split(split)
-    return np.asarray(images.images)[..., 0].reshape(len(images), -1) / 255, images.labels
+    ((images,), labels) = next(dataset.split(split).batches(10_000))
+    return images.numpy()[..., 0].reshape(len(images), -1) / 255, labels.numpy()
 
 
 def row(outcome: Outcome) -> dict[str, Any]:

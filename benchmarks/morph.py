@@ -32,8 +32,9 @@ import torch
 from torch import Tensor
 
 from fit50.data.audit import Audit, Sizes
-from fit50.data.dataset import Dataset, Images
+from fit50.data.dataset import Dataset
 from fit50.data.decode import fit_image
+from fit50.data.images import Images
 from fit50.evaluate.intervals import difference
 from fit50.evaluate.metrics import correct
 from fit50.nn.compose import initial
@@ -91,7 +92,7 @@ def images(numbers: np.ndarray) -> Images:
     """Some of them, fitted to INPUT."""
     fitted = [fit_image(np.repeat(file("images-idx3-ubyte")[i][..., None], 3, axis=2), INPUT) for i in numbers]
     labels = file("labels-idx1-ubyte")[numbers].astype(np.int64)
-    return Images(np.stack(fitted), labels, tuple(Path(str(i)) for i in numbers))
+    return Images((np.stack(fitted),), labels, tuple(map(str, numbers)))
 
 
 def dataset(training: np.ndarray, validation: np.ndarray) -> Dataset:

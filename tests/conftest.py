@@ -95,4 +95,4 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def digits(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """``digits_folder`` at the size of ``narrow``'s input."""
     image = Input(height=SIZE, width=SIZE, resize="stretch")
-    return open_dataset(digits_folder, image, cache=tmp_path_factory.mktemp("cache"))
+    return open_dataset(digits_folder, (image,), cache=tmp_path_factory.mktemp("cache"))

@@ -237,7 +237,7 @@ def test_given_weights_are_the_baseline_where_they_know_the_classes(
 ) -> None:
     """The baseline is trained from scratch, taken as it is, or fine-tuned at the lower rate."""
     start = start_network(job.request)
-    dataset = open_dataset(job.request.data, start.inputs[0], cache=tmp_path / "cache")
+    dataset = open_dataset(job.request.data, start.inputs, cache=tmp_path / "cache")
     effort = job.request.effort
     effort = effort.model_copy(update={"train": effort.train.model_copy(update={"epochs": 9})})
     request = job.request.model_copy(update={"effort": effort, "start": str(tmp_path / "start.safetensors")})

@@ -72,14 +72,14 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     threads = request.device.threads or physical_cores()
     torch.set_num_threads(threads)
     start = start_network(request)
-    image = start.image
     if request.effort.keeps:
         groups(start)  # refuses what cannot be pruned before anything is read
     folder = job_folder(request, out)
     dataset = open_dataset(
         request.data,
-        image,
+        start.inputs,
         cache=out / "cache",
+        pair=request.pair,
         record=folder / "splits.json",
         seed=request.seed,
         progress=lambda done, total: monitor.progress("decode", done, total),
@@ -108,7 +108,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         request=request,
         classes=dataset.classes,
         images={name: len(split) for name, split in dataset.splits.items()},
-        set_aside=tuple(f"{path}: {reason}" for path, reason in dataset.audit.set_aside),
+        set_aside=tuple(f"{name}: {reason}" for name, reason in dataset.audit.set_aside),
         environment=environment(threads),
         trials=trials,
         candidates=judged,

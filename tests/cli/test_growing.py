@@ -66,11 +66,15 @@ def test_morph_refuses_with_a_reason(fit50: Fit50, weights: Path, photos: Path, 
     assert not Path("grown.safetensors").exists()
 
 
-def test_a_network_of_two_inputs_waits_for_its_data(fit50: Fit50, weights: Path, photos: Path) -> None:
+def test_a_network_of_two_inputs_wants_pairs(fit50: Fit50, weights: Path, photos: Path) -> None:
     image = Checkpoint.load(weights).network.inputs[0].model_dump_json()
     other = json.dumps({**json.loads(image), "name": "thermal"})
     words = ["--set", f"inputs=[{image}, {other}]", "--set", "fusion=gated"]
-    assert fit50("morph", weights, photos, *words).code == 0
+    assert "train it with: fit50 train " in (grown := fit50("morph", weights, photos, *words).out)
+    assert "--pair FOLDER" in grown
     ended = fit50("train", photos, "--start", "grown.safetensors")
     assert ended.code == 2
-    assert "takes two inputs (image and thermal); reading paired images is not built yet" in ended.err
+    assert (
+        "each input of the network (image and thermal), found 1 in each example; give a second folder (--pair)"
+        in ended.err
+    )

@@ -168,7 +168,7 @@ def test_taylor_is_the_loss_that_a_channel_saves(narrow: Narrow, lived_in: Lived
     images = digits.split("train").take(24, 0)
     scores = importance("taylor", checkpoint, found, images, batch=24)
     group = next(group for group in found if group.name == "layer1.0.inner1")
-    pixels, labels = next(images.batches(24))
+    (pixels,), labels = next(images.batches(24))
     x = Normalize(checkpoint.network.inputs[0])(pixels).double()
 
     def loss(channel: int, factor: float) -> float:
@@ -191,7 +191,7 @@ def test_new_statistics_are_the_images_own(narrow: Narrow, lived_in: LivedIn, di
     maps: list[Tensor] = []
     module = checkpoint.module()
     module.conv1.register_forward_hook(lambda *call: maps.append(call[2]))
-    for pixels, _ in images.batches(16):
+    for (pixels,), _ in images.batches(16):
         module(Normalize(checkpoint.network.inputs[0])(pixels))
     means = torch.stack([found.mean((0, 2, 3)) for found in maps[:2]]).mean(0)
     variances = torch.stack([found.var((0, 2, 3)) for found in maps[:2]]).mean(0)

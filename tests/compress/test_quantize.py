@@ -30,7 +30,7 @@ def test_numerics_name_the_calibration(
     assert after.network == before.network
     found = calibration(after, digits, seed=1)
     assert found is not None
-    assert np.array_equal(found.images, digits.split("train").take(given, 1).images)
+    assert np.array_equal(found.images, digits.split("train").take(given, 1).pixels[0])
     assert calibration(before, digits, seed=1) is None
 
 

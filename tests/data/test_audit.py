@@ -26,3 +26,15 @@ def test_summary_names_what_is_wrong() -> None:
         "  cat/2.jpg: damaged",
         "  and 2 more",
     ]
+
+
+def test_summary_names_what_leaks() -> None:
+    alike = tuple((f"test/{i}.jpg", f"train/{i}.jpg") for i in range(4))
+    assert Audit(COUNTS, SIZES, (), 0, alike, 12).summary().splitlines()[3:] == [
+        "4 images of val and test look like one of an earlier split:",
+        "  test/0.jpg like train/0.jpg",
+        "  test/1.jpg like train/1.jpg",
+        "  test/2.jpg like train/2.jpg",
+        "  and 1 more",
+        "12 images of val and test are of a group that is also in an earlier split",
+    ]

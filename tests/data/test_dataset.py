@@ -4,7 +4,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +14,36 @@ from tests.contracts.dataset import DatasetContract
 
 from fit50.data.dataset import Dataset, open_dataset, peek
 from fit50.data.facts import inspect
+from fit50.data.images import Images
+from fit50.data.sources.base import Source
+from fit50.data.stream import Stream
 from fit50.spec.errors import DataError, NotBuiltError, StorageError
 from fit50.spec.network import Input
 
 Folder = Callable[[Mapping[str, int]], Path]
-INPUT = Input(height=8, width=6, resize="stretch")
+INPUTS = (Input(height=8, width=6, resize="stretch"),)
 
 
 class TestFolder(DatasetContract):
     @pytest.fixture
-    def open(self, folder: Folder, tmp_path: Path) -> Callable[[int], Dataset]:
-        root = folder({"cat": 10, "dog": 14, "owl": 5})
-        return lambda seed: open_dataset(root, self.input, cache=tmp_path / "cache", seed=seed)
+    def data(self, folder: Folder) -> str:
+        return str(folder({"cat": 10, "dog": 14, "owl": 5}))
 
 
 class TestMappedFolder(DatasetContract):
+    memory_budget = 100
+
     @pytest.fixture
-    def open(self, folder: Folder, tmp_path: Path) -> Callable[[int], Dataset]:
-        root = folder({"train/cat": 10, "train/dog": 14, "test/cat": 4, "test/dog": 2})
-        return lambda seed: open_dataset(root, self.input, cache=tmp_path / "cache", seed=seed, memory_budget=100)
+    def data(self, folder: Folder) -> str:
+        return str(folder({"train/cat": 10, "train/dog": 14, "test/cat": 4, "test/dog": 2}))
+
+
+class TestStreamedFolder(DatasetContract):
+    disk_budget = 0
+
+    @pytest.fixture
+    def data(self, folder: Folder) -> str:
+        return str(folder({"cat": 10, "dog": 14, "owl": 5}))
 
 
 @pytest.fixture
@@ -40,35 +51,45 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are decoded, as it happens."""
     names: list[str] = []
 
-    def spy(path: Path, input: Input) -> object:
-        names.append(path.name)
-        return inspect(path, input)
+    def spy(source: Source, index: int, inputs: Sequence[Input]) -> object:
+        names.append(source.items[index].name)
+        return inspect(source, index, inputs)
 
     monkeypatch.setattr("fit50.data.cache.inspect", spy)
     return names
 
 
-def pixels_of(dataset: Dataset) -> dict[Path, bytes]:
+def pixels_of(dataset: Dataset) -> dict[str, bytes]:
+    """The first input's image of every example by name."""
     return {
-        path: pixels.tobytes()
+        name: pixels.numpy().tobytes()
         for images in dataset.splits.values()
-        for path, pixels in zip(images.paths, images.images, strict=True)
+        for batch in images.batches(len(images))
+        for name, pixels in zip(images.names, batch.images[0], strict=True)
     }
+
+
+def resident(dataset: Dataset, split: str) -> Images:
+    images = dataset.split(split)
+    assert isinstance(images, Images)
+    return images
 
 
 def test_every_file_has_its_own_pixels(folder: Folder, tmp_path: Path) -> None:
     root = folder({"cat": 300, "dog": 9})
-    for path, pixels in pixels_of(open_dataset(root, INPUT, cache=tmp_path / "cache")).items():
-        assert pixels == Image.open(path).tobytes()
+    for name, pixels in pixels_of(open_dataset(root, INPUTS, cache=tmp_path / "cache")).items():
+        assert pixels == Image.open(root / name).tobytes()
 
 
 def test_a_second_opening_decodes_nothing(folder: Folder, tmp_path: Path, decoded: list[str]) -> None:
     root = folder({"cat": 5, "dog": 6})
     told: list[tuple[int, int]] = []
-    first = open_dataset(root, INPUT, cache=tmp_path / "cache", progress=lambda done, total: told.append((done, total)))
+    first = open_dataset(
+        root, INPUTS, cache=tmp_path / "cache", progress=lambda done, total: told.append((done, total))
+    )
     assert told == [(i, 11) for i in range(1, 12)]
     assert len(decoded) == 11
-    second = open_dataset(root, INPUT, cache=tmp_path / "cache")
+    second = open_dataset(root, INPUTS, cache=tmp_path / "cache")
     assert len(decoded) == 11
     assert pixels_of(first) == pixels_of(second)
     assert (first.audit, first.identity) == (second.audit, second.identity)
@@ -76,35 +97,35 @@ def test_a_second_opening_decodes_nothing(folder: Folder, tmp_path: Path, decode
 
 def test_large_arrays_are_mapped_read_only(folder: Folder, tmp_path: Path) -> None:
     root = folder({"cat": 5, "dog": 6})
-    small = open_dataset(root, INPUT, cache=tmp_path / "cache")
-    large = open_dataset(root, INPUT, cache=tmp_path / "cache", memory_budget=11 * 8 * 6 * 3 - 1)
-    assert not isinstance(small.split("train").images, np.memmap)
-    assert isinstance(large.split("train").images, np.memmap)
-    assert not large.split("train").images.flags.writeable
+    small = open_dataset(root, INPUTS, cache=tmp_path / "cache")
+    large = open_dataset(root, INPUTS, cache=tmp_path / "cache", memory_budget=11 * 8 * 6 * 3 - 1)
+    assert not isinstance(resident(small, "train").pixels[0], np.memmap)
+    assert isinstance(resident(large, "train").pixels[0], np.memmap)
+    assert not resident(large, "train").pixels[0].flags.writeable
     assert pixels_of(small) == pixels_of(large)
 
 
 def test_a_changed_file_is_seen(folder: Folder, tmp_path: Path) -> None:
     root = folder({"cat": 5, "dog": 6})
-    before = open_dataset(root, INPUT, cache=tmp_path / "cache")
+    before = open_dataset(root, INPUTS, cache=tmp_path / "cache")
     Image.new("RGB", (6, 8), "red").save(root / "cat/000.png")
-    after = open_dataset(root, INPUT, cache=tmp_path / "cache")
+    after = open_dataset(root, INPUTS, cache=tmp_path / "cache")
     assert after.identity != before.identity
-    assert pixels_of(after)[root / "cat/000.png"] == b"\xff\x00\x00" * 48
+    assert pixels_of(after)["cat/000.png"] == b"\xff\x00\x00" * 48
 
 
 def test_a_touched_file_is_not_decoded_again(folder: Folder, tmp_path: Path, decoded: list[str]) -> None:
     root = folder({"cat": 5, "dog": 6})
-    before = open_dataset(root, INPUT, cache=tmp_path / "cache")
+    before = open_dataset(root, INPUTS, cache=tmp_path / "cache")
     os.utime(root / "cat/000.png", (1, 1))
-    assert open_dataset(root, INPUT, cache=tmp_path / "cache").identity == before.identity
+    assert open_dataset(root, INPUTS, cache=tmp_path / "cache").identity == before.identity
     assert len(decoded) == 11
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "rename"])
 def test_other_files_are_seen(folder: Folder, tmp_path: Path, change: str) -> None:
     root = folder({"cat": 6, "dog": 6})
-    before = open_dataset(root, INPUT, cache=tmp_path / "cache")
+    before = open_dataset(root, INPUTS, cache=tmp_path / "cache")
     match change:
         case "add":
             Image.new("RGB", (6, 8), "red").save(root / "cat/new.png")
@@ -112,20 +133,20 @@ def test_other_files_are_seen(folder: Folder, tmp_path: Path, change: str) -> No
             (root / "cat/003.png").unlink()
         case _:
             (root / "cat/000.png").rename(root / "cat/zzz.png")
-    after = open_dataset(root, INPUT, cache=tmp_path / "cache")
+    after = open_dataset(root, INPUTS, cache=tmp_path / "cache")
     assert after.identity != before.identity
-    for path, pixels in pixels_of(after).items():
-        assert pixels == Image.open(path).tobytes()
+    for name, pixels in pixels_of(after).items():
+        assert pixels == Image.open(root / name).tobytes()
 
 
 def test_the_identity_is_of_contents_and_geometry_not_of_place(folder: Folder, tmp_path: Path) -> None:
     root = folder({"cat": 5, "dog": 6})
-    here = open_dataset(root, INPUT, cache=tmp_path / "cache")
+    here = open_dataset(root, INPUTS, cache=tmp_path / "cache")
     shutil.copytree(root, tmp_path / "copy")
-    assert open_dataset(tmp_path / "copy", INPUT, cache=tmp_path / "other").identity == here.identity
-    other = INPUT.model_copy(update={"height": 9})
+    assert open_dataset(tmp_path / "copy", INPUTS, cache=tmp_path / "other").identity == here.identity
+    other = (INPUTS[0].model_copy(update={"height": 9}),)
     assert open_dataset(root, other, cache=tmp_path / "cache").identity != here.identity
-    assert open_dataset(root, INPUT, cache=tmp_path / "cache", seed=1).identity != here.identity
+    assert open_dataset(root, INPUTS, cache=tmp_path / "cache", seed=1).identity != here.identity
 
 
 def test_unusable_files_are_set_aside_with_their_reason(folder: Folder, tmp_path: Path, decoded: list[str]) -> None:
@@ -133,23 +154,23 @@ def test_unusable_files_are_set_aside_with_their_reason(folder: Folder, tmp_path
     (root / "cat/bad.jpg").write_bytes(b"no image")
     (root / "cat/empty.png").touch()
     (root / "dog/notes.txt").touch()
-    dataset = open_dataset(root, INPUT, cache=tmp_path / "cache")
+    dataset = open_dataset(root, INPUTS, cache=tmp_path / "cache")
     assert [(path, re.split(", that|;", reason)[0]) for path, reason in dataset.audit.set_aside] == [
         ("cat/bad.jpg", "expected an image, found 8 bytes, beginning with b'no image'"),
         ("cat/empty.png", "expected an image, found an empty file (0 bytes)"),
         ("dog/notes.txt", "expected an image file, found the extension '.txt'"),
     ]
     assert len(pixels_of(dataset)) == 11
-    assert open_dataset(root, INPUT, cache=tmp_path / "cache").audit == dataset.audit
+    assert open_dataset(root, INPUTS, cache=tmp_path / "cache").audit == dataset.audit
     assert len(decoded) == 13
 
 
 def test_a_file_that_is_mended_is_used(folder: Folder, tmp_path: Path) -> None:
     root = folder({"cat": 5, "dog": 6})
     (root / "cat/lost.png").symlink_to(tmp_path / "later.png")
-    assert len(open_dataset(root, INPUT, cache=tmp_path / "cache").audit.set_aside) == 1
+    assert len(open_dataset(root, INPUTS, cache=tmp_path / "cache").audit.set_aside) == 1
     Image.new("RGB", (6, 8), "red").save(tmp_path / "later.png")
-    assert open_dataset(root, INPUT, cache=tmp_path / "cache").audit.set_aside == ()
+    assert open_dataset(root, INPUTS, cache=tmp_path / "cache").audit.set_aside == ()
 
 
 def test_a_class_without_usable_images_is_refused(folder: Folder, tmp_path: Path) -> None:
@@ -157,34 +178,113 @@ def test_a_class_without_usable_images_is_refused(folder: Folder, tmp_path: Path
     for index in range(5):
         (root / f"dog/{index}.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"class 'dog': expected at least one usable image, found none in 5 files") as e:
-        open_dataset(root, INPUT, cache=tmp_path / "cache")
+        open_dataset(root, INPUTS, cache=tmp_path / "cache")
     assert len(str(e.value).splitlines()) == 4
     assert not list((tmp_path / "cache").iterdir())
 
 
 def test_a_record_fixes_the_splits(folder: Folder, tmp_path: Path) -> None:
     root, record = folder({"cat": 8, "dog": 8}), tmp_path / "run/splits.json"
-    first = open_dataset(root, INPUT, cache=tmp_path / "cache", record=record)
-    assert open_dataset(root, INPUT, cache=tmp_path / "cache", record=record, seed=9).identity == first.identity
+    first = open_dataset(root, INPUTS, cache=tmp_path / "cache", record=record)
+    assert open_dataset(root, INPUTS, cache=tmp_path / "cache", record=record, seed=9).identity == first.identity
     (root / "cat/000.png").unlink()
     with pytest.raises(DataError, match=r"splits\.json: .*found 1 gone \(cat/000\.png\)"):
-        open_dataset(root, INPUT, cache=tmp_path / "cache", record=record)
+        open_dataset(root, INPUTS, cache=tmp_path / "cache", record=record)
 
 
 def test_copies_in_the_users_splits_are_counted(folder: Folder, tmp_path: Path) -> None:
     root = folder({f"{split}/{name}": 4 for split in ("train", "test") for name in ("cat", "dog")})
     shutil.copy(root / "train/cat/000.png", root / "test/cat/copy.png")
-    assert open_dataset(root, INPUT, cache=tmp_path / "cache").audit.duplicates == 1
+    assert open_dataset(root, INPUTS, cache=tmp_path / "cache").audit.duplicates == 1
 
 
 def test_copies_are_kept_on_one_side(folder: Folder, tmp_path: Path) -> None:
     root = folder({"cat": 8, "dog": 8})
     for path in list(root.rglob("*.png")):
         shutil.copy(path, path.with_name(f"copy of {path.name}"))
-    dataset = open_dataset(root, INPUT, cache=tmp_path / "cache")
+    dataset = open_dataset(root, INPUTS, cache=tmp_path / "cache")
     assert dataset.audit.duplicates == 0
+    for split, images in dataset.splits.items():
+        assert len({pixels.tobytes() for pixels in resident(dataset, split).pixels[0]}) * 2 == len(images)
+
+
+def test_what_the_disk_has_no_room_for_is_a_stream_of_the_same_identity(
+    folder: Folder, tmp_path: Path, decoded: list[str]
+) -> None:
+    root, cache = folder({"cat": 5, "dog": 6}), tmp_path / "cache"
+    twice = 2 * 11 * 8 * 6 * 3
+    streamed = open_dataset(root, INPUTS, cache=cache, disk_budget=twice - 1)
+    assert all(isinstance(images, Stream) for images in streamed.splits.values())
+    assert [path.parent.name for path in cache.rglob("*") if path.is_file()] == ["index"]
+    open_dataset(root, INPUTS, cache=cache, disk_budget=twice - 1)
+    assert len(decoded) == 11
+    kept = open_dataset(root, INPUTS, cache=cache, disk_budget=twice)
+    assert (kept.identity, kept.audit) == (streamed.identity, streamed.audit)
+    assert pixels_of(kept) == pixels_of(streamed)
+    assert isinstance(open_dataset(root, INPUTS, cache=cache, disk_budget=0).split("train"), Images)
+
+
+def test_each_input_has_its_arrays(folder: Folder, tmp_path: Path) -> None:
+    root, cache = folder({"cat": 5, "dog": 6}), tmp_path / "cache"
+    one = open_dataset(root, INPUTS, cache=cache)
+    two = open_dataset(root, INPUTS * 2, cache=cache, pair=root)
+    assert sorted(path.name for path in (cache / one.identity).iterdir()) == ["test.npy", "train.npy", "val.npy"]
+    assert sorted(path.name for path in (cache / two.identity).iterdir()) == [
+        f"{split}.{number}.npy" for split in ("test", "train", "val") for number in (0, 1)
+    ]
+
+
+@pytest.fixture
+def by_first_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images look alike if their first pixels are the same."""
+    monkeypatch.setattr("fit50.data.facts.signature", lambda pixels: pixels[0, 0].tobytes().hex())
+    monkeypatch.setattr("fit50.data.plan.clusters", lambda column: np.unique(column, return_inverse=True)[1])
+
+
+def alike(path: Path, other: Path) -> None:
+    """Another image of the same first pixel."""
+    pixels = np.array(Image.open(path))
+    pixels[3:] = 255 - pixels[3:]
+    Image.fromarray(pixels).save(other)
+
+
+@pytest.mark.usefixtures("by_first_pixel")
+def test_what_looks_alike_is_kept_on_one_side(folder: Folder, tmp_path: Path) -> None:
+    root = folder({"cat": 8, "dog": 8})
+    for path in list(root.rglob("*.png")):
+        alike(path, path.with_name(f"like{path.name}"))
+    dataset = open_dataset(root, INPUTS, cache=tmp_path / "cache")
+    assert sum(map(len, dataset.splits.values())) == 32
     for images in dataset.splits.values():
-        assert len({pixels.tobytes() for pixels in images.images}) * 2 == len(images)
+        names = {name.replace("like", "") for name in images.names}
+        assert 2 * len(names) == len(images)
+    assert dataset.audit.near_duplicates == ()
+
+
+@pytest.mark.usefixtures("by_first_pixel")
+def test_what_looks_alike_in_the_users_splits_is_named(folder: Folder, tmp_path: Path) -> None:
+    root = folder({f"{split}/{name}": 4 for split in ("train", "val", "test") for name in ("cat", "dog")})
+    alike(root / "train/cat/000.png", root / "test/cat/like.png")
+    shutil.copy(root / "train/cat/001.png", root / "test/cat/copy.png")
+    for _ in range(2):
+        audit = open_dataset(root, INPUTS, cache=tmp_path / "cache").audit
+        assert audit.near_duplicates == (("test/cat/like.png", "train/cat/000.png"),)
+        assert audit.duplicates == 1
+
+
+@pytest.mark.usefixtures("by_first_pixel")
+def test_pairs_look_alike_where_both_images_do(folder: Folder, tmp_path: Path) -> None:
+    root, other = (
+        folder({f"{split}/{name}": 4 for split in ("train", "test") for name in ("cat", "dog")}),
+        tmp_path / "t",
+    )
+    shutil.copytree(root, other)
+    for name in ("cat", "dog"):
+        alike(root / f"train/{name}/000.png", root / f"test/{name}/like.png")
+    alike(other / "train/cat/000.png", other / "test/cat/like.png")
+    shutil.copy(other / "test/dog/001.png", other / "test/dog/like.png")
+    dataset = open_dataset(root, INPUTS * 2, cache=tmp_path / "cache", pair=other)
+    assert dataset.audit.near_duplicates == (("test/cat/like.png", "train/cat/000.png"),)
 
 
 def test_a_full_disk_is_named_and_nothing_half_written_stays(
@@ -196,35 +296,29 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(
     root, cache = folder({"cat": 5, "dog": 6}), tmp_path / "cache"
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match=r"cache/\w+: the disk is full"):
-        open_dataset(root, INPUT, cache=cache)
+        open_dataset(root, INPUTS, cache=cache)
     assert not list(cache.iterdir())
 
 
 def test_a_cache_that_cannot_be_made_is_named(folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="file/cache: cannot be written"):
-        open_dataset(folder({"cat": 5, "dog": 6}), INPUT, cache=tmp_path / "file/cache")
+        open_dataset(folder({"cat": 5, "dog": 6}), INPUTS, cache=tmp_path / "file/cache")
 
 
 @pytest.mark.parametrize("damage", ["arrays", "index"])
 def test_a_damaged_cache_is_made_anew(folder: Folder, tmp_path: Path, damage: str) -> None:
     root, cache = folder({"cat": 5, "dog": 6}), tmp_path / "cache"
-    before = open_dataset(root, INPUT, cache=cache)
+    before = open_dataset(root, INPUTS, cache=cache)
     for path in cache.rglob("train.npy" if damage == "arrays" else "*.json"):
         path.write_bytes(path.read_bytes()[:-9])
-    assert pixels_of(open_dataset(root, INPUT, cache=cache)) == pixels_of(before)
+    assert pixels_of(open_dataset(root, INPUTS, cache=cache)) == pixels_of(before)
 
 
 def test_four_channels_are_not_built(folder: Folder, tmp_path: Path) -> None:
     four = Input(channels=4, mean=(0.5,) * 4, std=(0.5,) * 4)
     with pytest.raises(NotBuiltError):
-        open_dataset(folder({"cat": 5, "dog": 6}), four, cache=tmp_path / "cache")
-
-
-def test_a_batch_has_at_least_one_image(folder: Folder, tmp_path: Path) -> None:
-    dataset = open_dataset(folder({"cat": 5, "dog": 6}), INPUT, cache=tmp_path / "cache")
-    with pytest.raises(DataError, match="expected a size of at least 1, found 0"):
-        next(dataset.split("val").batches(0))
+        open_dataset(folder({"cat": 5, "dog": 6}), (four,), cache=tmp_path / "cache")
 
 
 def test_peek_gives_the_median_size_of_what_can_be_read(folder: Folder) -> None:

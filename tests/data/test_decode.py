@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fit50.data.decode import Pixels, fit_image, image_size, image_suffixes, read_image
+from fit50.data.decode import (
+    Pixels,
+    covered_size,
+    decode_image,
+    fit_image,
+    image_size,
+    image_suffixes,
+    read_image,
+)
 from fit50.spec.errors import DataError, NotBuiltError
 from fit50.spec.network import Input
 
@@ -251,3 +259,32 @@ def test_any_size_is_brought_to_any_input(
     fitted = fit_image(np.full((*size, 3), value, np.uint8), input)
     assert fitted.shape == (*target, 3)
     assert (fitted == value).all()
+
+
+@pytest.mark.parametrize(
+    ("least", "size"), [((60, 101), (120, 200)), ((60, 100), (60, 100)), ((1, 1), (15, 25)), ((999, 1), (120, 200))]
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_is_scaled_down_to_no_less_than_is_asked(
+    least: tuple[int, int], size: tuple[int, int], orientation: int
+) -> None:
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (200, 120) if orientation == 1 else (120, 200), "red").save(file, "JPEG", exif=exif)
+    pixels = decode_image(file.getvalue(), "a", least=least)
+    assert pixels.shape == (*size, 3)
+    assert (np.abs(pixels.astype(int) - [254, 0, 0]) < 3).all()
+
+
+def test_only_a_jpeg_is_scaled_while_it_is_decoded() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (200, 120)).save(file, "PNG")
+    assert decode_image(file.getvalue(), "a", least=(1, 1)).shape == (120, 200, 3)
+
+
+@pytest.mark.parametrize(
+    ("input", "size"),
+    [(Input(), (256, 256)), (Input(resize="stretch"), (224, 224)), (Input(height=21, width=42), (24, 48))],
+)
+def test_the_size_that_an_image_has_to_cover(input: Input, size: tuple[int, int]) -> None:
+    assert covered_size(input) == size

@@ -31,7 +31,7 @@ def test_it_is_unpacked_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_it_opens(cache: Path) -> None:
-    dataset = open_dataset(EMBEDDED, Input(height=28, width=28), cache=cache)
+    dataset = open_dataset(EMBEDDED, (Input(height=28, width=28),), cache=cache)
     assert {split: len(images) for split, images in dataset.splits.items()} == {"train": 1700, "val": 300, "test": 1000}
     assert dataset.audit.set_aside == ()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fit50.data.splits import assign, record, recorded, straddling
+from fit50.data.splits import assign, record, recorded, straddling, together
 from fit50.spec.errors import DataError
 
 CLASSES = ("cat", "dog")
@@ -17,7 +17,7 @@ CLASSES = ("cat", "dog")
 def drawn(
     labels: list[int], contents: list[str], given: Sequence[str | None] | None = None, seed: int = 0
 ) -> list[str]:
-    return assign(labels, given or [None] * len(labels), seed, contents=contents, classes=CLASSES)
+    return assign(labels, given or [None] * len(labels), seed, keys=contents, classes=CLASSES)
 
 
 def names(n: int) -> list[str]:
@@ -62,12 +62,14 @@ def test_a_file_that_is_also_in_the_users_test_stays_in_train() -> None:
     for seed in range(20):
         splits = drawn(labels, contents, ["train"] * 20 + ["test"] * 2, seed)
         assert splits[0] == splits[10] == "train"
-    assert straddling(splits, contents) == 2
+    assert straddling(splits, contents) == [(20, 0), (21, 10)]
 
 
 def test_three_images_are_enough_and_two_are_not() -> None:
     assert sorted(drawn([0] * 3 + [1] * 3, names(6))[:3]) == ["test", "train", "val"]
-    with pytest.raises(DataError, match=r"class 'dog': expected at least 3 different images .*, found 2; add images"):
+    with pytest.raises(
+        DataError, match=r"class 'dog': expected at least 3 different images, or groups.* found 2; add images"
+    ):
         drawn([0] * 3 + [1] * 2, names(5))
     with pytest.raises(DataError, match="found 1"):
         drawn([0] * 3 + [1] * 3, [*names(3), "same", "same", "same"])
@@ -80,7 +82,7 @@ def test_a_users_split_without_a_class_is_refused() -> None:
 
 def test_fractions_must_leave_something() -> None:
     with pytest.raises(DataError, match="sum to less than 1"):
-        assign([0, 1], [None, None], 0, 0.5, 0.5, contents=names(2), classes=CLASSES)
+        assign([0, 1], [None, None], 0, 0.5, 0.5, keys=names(2), classes=CLASSES)
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,8 +93,44 @@ def test_copies_never_straddle(cats: list[int], dogs: list[int]) -> None:
         splits = drawn(labels, contents)
     except DataError:
         return
-    assert straddling(splits, contents) == 0
+    assert straddling(splits, contents) == []
     assert len(set(zip(labels, splits, strict=True))) == 6
+
+
+def test_what_has_anything_in_common_stays_together() -> None:
+    contents = ["e", "d", "c", "b", "a", "e"]
+    assert together(contents) == contents
+    groups = ["p1", None, "p1", "p2", None, None]
+    assert together(contents, groups) == ["c", "d", "c", "b", "a", "c"]
+    assert together(contents, groups, [0, 1, 2, 3, 3, 4]) == ["c", "d", "c", "a", "a", "c"]
+    assert together(contents, [0, 1, 2, 3, 3, 1], groups) == ["c", "c", "c", "a", "a", "c"]
+
+
+def test_groups_of_several_classes_are_drawn_for_all_of_them() -> None:
+    labels = [0, 0, 0, 1] * 40  # 40 patients with three healthy images and an ill one each
+    splits = drawn(labels, [f"patient {i // 4}" for i in range(160)])
+    assert Counter(splits) == {"train": 112, "val": 24, "test": 24}
+    assert Counter(split for label, split in zip(labels, splits, strict=True) if label) == {
+        "train": 28, "val": 6, "test": 6
+    }  # fmt: skip
+
+
+def test_a_common_class_leaves_a_rare_one_its_groups() -> None:
+    labels = [0] * 300 + [1, 1, 1]
+    keys = [f"group {i // 3}" for i in range(300)] + ["group 0", "group 1", "group 2"]
+    for seed in range(10):
+        assert len(set(zip(labels, drawn(labels, keys, seed=seed), strict=True))) == 6
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 12)), min_size=6, max_size=60), st.integers(0, 9))
+def test_keys_of_any_classes_never_straddle(images: list[tuple[int, int]], seed: int) -> None:
+    labels, keys = [label for label, _ in images], [str(key) for _, key in images]
+    try:
+        splits = drawn(labels, keys, seed=seed)
+    except DataError:
+        return
+    assert straddling(splits, keys) == []
 
 
 def test_a_record_is_followed(tmp_path: Path) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from fit50.data.dataset import Images
-from fit50.evaluate.metrics import correct, largest_difference
+from fit50.data.images import Images
+from fit50.evaluate.metrics import correct, largest_difference, probabilities
 from fit50.spec.network import Network
 from fit50.weights.checkpoint import Checkpoint
 
@@ -22,7 +21,7 @@ N = 10
 def test_each_image_has_its_own_answer_in_the_splits_order(batch: int) -> None:
     pixels = np.arange(N, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
     labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
-    images = Images(pixels, labels, tuple(Path(str(i)) for i in range(N)))
+    images = Images((pixels,), labels, tuple(map(str, range(N))))
     sizes = []
 
     def answer(pixels: Tensor) -> Tensor:
@@ -44,6 +43,20 @@ def test_the_largest_difference_of_any_logit(
     before = lived_in(narrow((1, 1)))
     tensors = dict(before.tensors)
     tensors["fc.bias"] = tensors["fc.bias"] + torch.tensor([0.0, -0.5, 0.25, 0.0])
-    images = Images(np.zeros((5, 16, 16, 3), np.uint8), np.zeros(5, np.int64), (Path("x"),) * 5)
+    images = Images((np.zeros((5, 16, 16, 3), np.uint8),), np.zeros(5, np.int64), ("x",) * 5)
     assert largest_difference(before, before, images) == 0
     assert largest_difference(before, before.with_(tensors=tensors), images, batch=2) == pytest.approx(0.5, abs=1e-5)
+
+
+def test_an_answer_takes_an_array_for_each_input() -> None:
+    first, second = (
+        np.full((N, 2, 2, c), c, np.uint8) * np.arange(N, dtype=np.uint8)[:, None, None, None] for c in (3, 1)
+    )
+    images = Images((first, second), np.zeros(N, np.int64), ("",) * N)
+
+    def answer(one: Tensor, other: Tensor) -> Tensor:
+        return torch.stack([one[:, 0, 0, 0], other[:, 0, 0, 0]], 1).to(torch.bfloat16)
+
+    found = probabilities(answer, images, batch=4)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, np.outer(np.arange(N), [3, 1]))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fit50.data.audit import Audit, Sizes
-from fit50.data.dataset import Dataset, Images
+from fit50.data.dataset import Dataset
+from fit50.data.images import Images
 from fit50.pipeline.store import Store
 from fit50.spec.network import Input, Stem
 from fit50.spec.presets import resnet
@@ -27,9 +28,7 @@ def dataset() -> Dataset:
     for name, count in COUNTS.items():
         labels = np.arange(count) % 3
         pixels = random.integers(0, 60, (count, 16, 16, 3)) + 80 * labels[:, None, None, None]
-        splits[name] = Images(
-            pixels.astype(np.uint8), labels.astype(np.int64), tuple(map(Path, map(str, range(count))))
-        )
+        splits[name] = Images((pixels.astype(np.uint8),), labels.astype(np.int64), tuple(map(str, range(count))))
     sizes = Sizes((16, 16), (16, 16), (16, 16))
     return Dataset(("a", "b", "c"), splits, Audit({}, sizes, (), 0), "identity-of-noise")
 

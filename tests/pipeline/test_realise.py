@@ -126,6 +126,7 @@ def test_a_run_leaves_its_recipe_its_machine_and_its_log(recipe: Recipe, dataset
     realise(recipe, dataset, store, Listener())
     folder = store.run(recipe, dataset.identity).folder
     assert {path.name for path in folder.iterdir()} == {
+        "metrics.csv",
         "recipe.yaml",
         "environment.json",
         "log.jsonl",

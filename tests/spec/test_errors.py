@@ -23,7 +23,9 @@ def test_the_tree_is_pinned() -> None:
             "MissingExtraError": {},
             "StorageError": {},
             "TrainingDiverged": {},
-        }
+            "OutOfMemory": {},
+        },
+        "Stopped": {},
     }
 
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from fit50.data.dataset import Dataset, Images
+from fit50.data.dataset import Dataset
+from fit50.data.images import Images
 from fit50.evaluate.metrics import correct
 from fit50.nn.compose import compose
 from fit50.nn.deployed import Deployed
+from fit50.nn.resnet import ResNet
 from fit50.spec.blocks import SE, Swish
 from fit50.spec.digest import edit
-from fit50.spec.errors import CheckpointError, DataError, TrainingDiverged
+from fit50.spec.errors import CheckpointError, DataError, OutOfMemory, Stopped, StorageError, TrainingDiverged
 from fit50.spec.monitor import Monitor
-from fit50.spec.network import Network
-from fit50.spec.training import SGD, AdamW, Augment, Teacher, Train
-from fit50.train import loop, train
+from fit50.spec.network import Fusion, Input, Network
+from fit50.spec.training import LAMB, SGD, AdamW, Augment, Steps, Teacher, Train, TrivialAugment
+from fit50.train import learner, train
 from fit50.train.optim import averaged
 from fit50.weights.checkpoint import Checkpoint
 
@@ -36,6 +41,10 @@ class Listener(Monitor):
         self.stop, self.after = stop, after
         self.steps: list[tuple[int, int]] = []
         self.epochs: list[Mapping[str, object]] = []
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
     def progress(self, label: str, done: int, total: int) -> None:
         self.steps.append((done, total))
@@ -47,6 +56,15 @@ class Listener(Monitor):
         self.epochs.append(facts)
         if facts["epoch"] == self.after:
             raise KeyboardInterrupt
+
+
+class Spoken:
+    """A teacher of whom only answers are known."""
+
+    module = None
+
+    def to(self, device: torch.device) -> Self:
+        return self
 
 
 @pytest.fixture
@@ -114,14 +132,16 @@ def test_a_resumed_training_ends_with_the_same_bits(
     start: Checkpoint, few: Dataset, tmp_path: Path, optimizer: SGD | AdamW, ema: float | None
 ) -> None:
     step = SHORT.model_copy(update={"optimizer": optimizer, "ema": ema})
-    undisturbed = run(start, step, few, tmp_path / "never", save_seconds=0)
+    calm = Listener()
+    undisturbed = run(start, step, few, tmp_path / "never", calm, save_seconds=1000)
     saved = tmp_path / "saved"
     with pytest.raises(KeyboardInterrupt):
-        run(start, step, few, saved, Listener(stop=8), save_seconds=0)  # the second batch of the third epoch
+        run(start, step, few, saved, Listener(stop=6), save_seconds=0)  # the last batch of the second epoch
     rest = Listener()
     resumed = run(start, step, few, saved, rest)
-    assert [facts["epoch"] for facts in rest.epochs] == [3]
-    assert rest.steps[0] == (7, 9)
+    assert [facts["epoch"] for facts in rest.epochs] == [2, 3]
+    assert rest.steps[0] == (6, 9)
+    assert [facts["loss"] for facts in rest.epochs] == [facts["loss"] for facts in calm.epochs[1:]]
     assert identical(resumed, undisturbed)
 
 
@@ -133,6 +153,7 @@ def test_a_training_killed_at_the_end_of_an_epoch_is_resumed(start: Checkpoint, 
     rest = Listener()
     resumed = run(start, SHORT, few, saved, rest)
     assert [facts["epoch"] for facts in rest.epochs] == [2, 3]
+    assert rest.steps[0] == (6, 9)
     assert identical(resumed, run(start, SHORT, few, tmp_path / "never"))
 
 
@@ -158,7 +179,7 @@ def test_every_step_is_averaged(
         made.append(averaged(module, decay))
         return made[-1]
 
-    monkeypatch.setattr(loop, "averaged", spy)
+    monkeypatch.setattr(learner, "averaged", spy)
     after = run(start, SHORT.model_copy(update={"ema": 0.9}), few, tmp_path / "saved")
     assert [int(average.n_averaged) for average in made] == [9]
     assert torch.equal(after.tensors["fc.weight"], made[0].module.fc.weight)
@@ -167,13 +188,13 @@ def test_every_step_is_averaged(
 def test_a_teacher_teaches(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
     """A student that hears only its teacher, which says class 2 of everything, says so too."""
 
-    class Stubborn(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            assert x.requires_grad is False
-            return torch.tensor([0.0, 0.0, 50.0, 0.0]).expand(len(x), 4)
+    class Stubborn(Spoken):
+        def logits(self, *images: torch.Tensor) -> torch.Tensor:
+            assert images[0].dtype == torch.uint8
+            return torch.tensor([0.0, 0.0, 50.0, 0.0]).expand(len(images[0]), 4)
 
     step = SHORT.model_copy(update={"teacher": Teacher(after=1, weight=1.0), "epochs": 6})
-    taught = run(start, step, few, tmp_path / "a", teacher=Stubborn().eval())
+    taught = run(start, step, few, tmp_path / "a", teaching=Stubborn())
     share = float((few.split("train").labels == 2).mean())
     assert accuracy(taught, few.split("train")) == pytest.approx(share)
     assert not identical(taught, run(start, SHORT.model_copy(update={"epochs": 6}), few, tmp_path / "b"))
@@ -181,7 +202,30 @@ def test_a_teacher_teaches(start: Checkpoint, few: Dataset, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "change",
-    [{"label_smoothing": 0.5}, {"clip": 0.01}, {"clip": None}, {"augment": Augment(flip=0, erase=4)}, {"warmup": 0.9}],
+    [
+        {"label_smoothing": 0.5},
+        {"clip": 0.01},
+        {"clip": None},
+        {"augment": Augment(flip=0, erase=4)},
+        {"augment": Augment(crop=(0.3, 1.0))},
+        {"augment": Augment(policy=TrivialAugment())},
+        {"augment": Augment(mixup=1.0)},
+        {"augment": Augment(cutmix=1.0)},
+        {"augment": Augment(erasing=1.0)},
+        {"warmup": 0.9},
+        {"schedule": Steps(at=(0.1,))},
+        {"optimizer": LAMB()},
+        {"loss": "bce"},
+        {"sam": 0.05},
+        {"stage_decay": 0.5},
+        {"frozen": 0.5},
+        {"drop_path": 0.9},
+        {"balance": "weights"},
+        {"balance": "sampling"},
+        {"size": 6},
+        {"start_size": 6},
+        {"ema": 0.5},
+    ],
     ids=str,
 )
 def test_every_setting_matters(start: Checkpoint, few: Dataset, tmp_path: Path, change: dict[str, object]) -> None:
@@ -191,10 +235,43 @@ def test_every_setting_matters(start: Checkpoint, few: Dataset, tmp_path: Path, 
     )
 
 
-def test_a_loss_that_is_no_longer_finite_stops_the_training(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+def test_a_loss_that_never_is_finite_again_stops_the_training(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
     step = SHORT.model_copy(update={"optimizer": SGD(lr=1e9), "clip": None, "epochs": 6, "warmup": 0.0})
-    with pytest.raises(TrainingDiverged, match=r"lower the learning rate \(found 1000000000.0\) or clip the gradient"):
-        run(start, step, few, tmp_path / "saved", save_seconds=1000)
+    listener = Listener()
+    with pytest.raises(TrainingDiverged, match=r"lowered 3 times, to 1.56e\+07; lower the learning rate"):
+        run(start, step, few, tmp_path / "saved", listener, save_seconds=1000)
+    assert [line.split(":")[1] for line in listener.said] == [
+        f" back to its beginning, at {factor} of the learning rate" for factor in ("0.25", "0.0625", "0.015625")
+    ]
+
+
+class Explosion(Spoken):
+    """A teacher whose answers to one batch are not finite."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.calls = at, 0
+
+    def logits(self, *images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return torch.full((len(images[0]), 4), float("nan") if self.calls == self.at else 0.0)
+
+
+def test_a_loss_that_is_not_finite_takes_the_training_back_with_a_lower_rate(
+    start: Checkpoint, few: Dataset, tmp_path: Path
+) -> None:
+    step = SHORT.model_copy(update={"teacher": Teacher(after=1)})
+    listener, teacher, saved = Listener(), Explosion(at=5), tmp_path / "saved"
+    after = run(start, step, few, saved, listener, teaching=teacher, save_seconds=0)
+    back = "back to what was kept in saved, at 0.25 of the learning rate"
+    assert listener.said == [f"the loss is no longer finite: {back}"]
+    assert listener.steps[:8] == [(1, 9), (2, 9), (3, 9), (4, 9), (5, 9), (6, 9), (5, 9), (6, 9)]
+    assert [facts["epoch"] for facts in listener.epochs] == [1, 2, 3]
+    assert all(np.isfinite(float(str(facts["loss"]))) for facts in listener.epochs)
+    assert all(tensor.isfinite().all() for tensor in after.tensors.values())
+    calm = Listener()
+    run(start, step, few, tmp_path / "calm", calm, teaching=Explosion(at=0))
+    lowered, usual = (float(str(each.epochs[-2]["lr"])) for each in (listener, calm))
+    assert lowered == pytest.approx(usual / 4)
 
 
 def test_a_batch_larger_than_the_dataset_is_the_dataset(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
@@ -207,21 +284,6 @@ def test_one_image_is_too_few(start: Checkpoint, few: Dataset, tmp_path: Path) -
     one = replace(few, splits={**few.splits, "train": few.split("train").take(1, 0)})
     with pytest.raises(DataError, match="expected at least 2 training images"):
         run(start, SHORT, one, tmp_path / "saved")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "native", "expected"),
-    [
-        ("auto", True, "bf16-mixed"),
-        ("auto", False, "32-true"),
-        ("float32", True, "32-true"),
-        ("bf16", False, "bf16-mixed"),
-    ],
-)
-def test_precision_is_the_steps(wanted: str, native: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(loop, "has_bf16", lambda: native)
-    assert loop.precision(Train.parse({"precision": wanted})) == expected
 
 
 def test_bf16_trains_close_to_float32(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
@@ -288,7 +350,7 @@ def test_the_averaged_network_is_annealed_too(
         averages.append(averaged(module, decay))
         return averages[-1]
 
-    monkeypatch.setattr(loop, "averaged", kept)
+    monkeypatch.setattr(learner, "averaged", kept)
     waiting = start.with_(network=edit(start.network, "activation", Swish(start=1000.0)))
     run(waiting, SHORT.model_copy(update={"ema": 0.9}), few, tmp_path / "training")
     assert averages[0].module.relu.beta == 1
@@ -298,5 +360,157 @@ def test_what_another_training_left_is_refused(start: Checkpoint, few: Dataset, 
     saved = tmp_path / "training"
     with pytest.raises(KeyboardInterrupt):
         run(start, SHORT, few, saved, Listener(stop=7), save_seconds=0)
-    with pytest.raises(CheckpointError, match="holds 2 epochs of another training; remove it"):
+    with pytest.raises(CheckpointError, match="holds 6 steps of another training; remove it"):
         run(start, SHORT.model_copy(update={"epochs": 2}), few, saved)
+
+
+def test_a_request_to_stop_keeps_the_last_step(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+    """SIGTERM in the middle of an epoch; what is resumed ends with the same bits."""
+
+    class Terminator(Listener):
+        def progress(self, label: str, done: int, total: int) -> None:
+            super().progress(label, done, total)
+            if done == 5:
+                signal.raise_signal(signal.SIGTERM)
+
+    before, saved = signal.getsignal(signal.SIGTERM), tmp_path / "saved"
+    with pytest.raises(Stopped, match="stopped by SIGTERM"):
+        run(start, SHORT, few, saved, Terminator(), save_seconds=1000)
+    assert signal.getsignal(signal.SIGTERM) is before
+    rest = Listener()
+    resumed = run(start, SHORT, few, saved, rest)
+    assert rest.steps[0] == (6, 9)
+    assert identical(resumed, run(start, SHORT, few, tmp_path / "never"))
+
+
+def test_ctrl_c_keeps_the_last_step_too(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+    class Impatient(Listener):
+        def progress(self, label: str, done: int, total: int) -> None:
+            if done == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(start, SHORT, few, tmp_path / "saved", Impatient(), save_seconds=1000)
+    rest = Listener()
+    run(start, SHORT, few, tmp_path / "saved", rest)
+    assert rest.steps[0] == (3, 9)
+
+
+def test_a_full_disk_keeps_the_last_good_state(
+    start: Checkpoint, few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, writes = tmp_path / "saved", [0]
+    whole = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        writes[0] += 1
+        if writes[0] == 5:
+            whole(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        run(start, SHORT, few, saved, save_seconds=0)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+    rest = Listener()
+    resumed = run(start, SHORT, few, saved, rest)
+    assert rest.steps[0] == (5, 9)
+    assert identical(resumed, run(start, SHORT, few, tmp_path / "never"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 12")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_batch_too_large_for_memory_goes_through_in_pieces(
+    start: Checkpoint, few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    forward, seen = ResNet.forward, []
+
+    def small(self: ResNet, *images: torch.Tensor, present: torch.Tensor | None = None) -> torch.Tensor:
+        if self.training:
+            seen.append(len(images[0]))
+            if len(images[0]) > 3:
+                raise error
+        return forward(self, *images, present=present)
+
+    monkeypatch.setattr(ResNet, "forward", small)
+    listener = Listener()
+    step = SHORT.model_copy(update={"epochs": 1})
+    found = run(start, step, few, tmp_path / "a", listener)
+    assert seen == [8, 4, *[2] * 12]
+    assert [line.split(": ")[1] for line in listener.said] == [
+        f"batches of 8 go through in {pieces} pieces from here on" for pieces in (2, 4)
+    ]
+    accumulated = run(start, step.model_copy(update={"accumulate": 4}), few, tmp_path / "b")
+    assert identical(found, accumulated)
+
+
+def test_memory_that_is_never_enough_is_named(
+    start: Checkpoint, few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: ResNet, *images: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ResNet, "forward", full)
+    with pytest.raises(OutOfMemory, match="8 images for one device do not fit into memory in 4 pieces"):
+        run(start, SHORT, few, tmp_path / "saved")
+
+
+def test_other_errors_are_not_taken_for_memory(
+    start: Checkpoint, few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: ResNet, *images: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(ResNet, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        run(start, SHORT, few, tmp_path / "saved")
+
+
+def test_accumulated_gradients_are_the_whole_batchs(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+    """But for the batch norms, which see pieces: with fixed statistics the weights are the same."""
+    step = SHORT.model_copy(update={"epochs": 1, "frozen": 1.0, "optimizer": SGD(lr=0.1)})
+    plain = start.with_(network=edit(start.network, "head.dropout", 0))
+    whole = run(plain, step, few, tmp_path / "a").tensors["fc.weight"]
+    pieces = run(plain, step.model_copy(update={"accumulate": 3}), few, tmp_path / "b").tensors["fc.weight"]
+    assert not torch.equal(whole, start.tensors["fc.weight"])
+    assert torch.allclose(whole, pieces, atol=1e-6)
+
+
+def test_frozen_weights_and_statistics_stay(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+    after = run(start, SHORT.model_copy(update={"frozen": 1.0}), few, tmp_path / "saved")
+    changed = {key for key, tensor in after.tensors.items() if not torch.equal(tensor, start.tensors[key])}
+    assert changed == {"fc.weight", "fc.bias"}
+
+
+def test_two_inputs_are_trained(digits: Dataset, narrow: Narrow, tmp_path: Path) -> None:
+    """The label is in the second image alone: the first one's are all of one digit."""
+    network = narrow((1, 1))
+    image = network.inputs[0]
+    second = image.model_copy(update={"name": "second"})
+    network = network.model_copy(
+        update={"inputs": (image, second), "fusion": Fusion(width=16, modality_dropout=0.2, norm="per-input")}
+    )
+
+    def paired(split: str) -> Images:
+        images = digits.split(split).take(200, 0)
+        return Images((np.repeat(images.pixels[0][:1], len(images), 0), *images.pixels), images.labels, images.names)
+
+    data = replace(digits, splits={split: paired(split) for split in ("train", "val")})
+    start = Checkpoint(network, compose(network, seed=0).state_dict(), digits.classes)
+    step = Train(epochs=8, batch=8, optimizer=AdamW(lr=0.01), ema=None, augment=Augment(flip=0, shift=1))
+    listener = Listener()
+    run(start, step, data, tmp_path / "saved", listener)
+    assert float(str(listener.epochs[-1]["val"])) > 0.5  # of four classes
+
+
+@pytest.mark.parametrize(("position", "expected"), [(0.1, 16), (0.3, 21), (0.5, 27), (0.7, 32), (1.0, 32)])
+def test_images_grow_in_steps(position: float, expected: int) -> None:
+    image = Input(height=32, width=64)
+    assert learner.size(Train(start_size=16), image, position) == (expected, 2 * expected)
+    assert learner.size(Train(size=24), image, position) == (24, 48)
+    assert learner.size(Train(), image, position) == (32, 64)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fit50.cli.options import DryRun, Json, Set, Threads, Weights, edited, emit, network_edits
+from fit50.cli.options import DryRun, Json, Pair, Set, Threads, Weights, edited, emit, network_edits
 from fit50.cli.screen import Screen
 from fit50.spec.digest import edit
 from fit50.spec.errors import SpecError
@@ -18,8 +18,15 @@ from fit50.spec.value import suggestion
 
 
 def optimize(
-    data: Annotated[str | None, Parameter(help="A folder of images, or fashion-mini, which comes with fit50.")] = None,
+    data: Annotated[
+        str | None,
+        Parameter(
+            help="A folder of images, a list of them (.csv, .parquet), hf:owner/name, tar shards, or fashion-mini, "
+            "which comes with fit50."
+        ),
+    ] = None,
     *,
+    pair: Pair = None,
     device: str = "cpu",
     latency: Annotated[str | None, Parameter(help="Largest median time for one image, such as 5ms.")] = None,
     size: Annotated[str | None, Parameter(help="Largest file, such as 10MB.")] = None,
@@ -47,6 +54,7 @@ def optimize(
         effort,
         {
             "data": data,
+            "pair": pair,
             "device.name": device,
             "budget.latency": latency,
             "budget.size": size,
@@ -67,11 +75,11 @@ def optimize(
 
     if dry_run:
         chosen = start_network(request)
-        image = chosen.image
+        sizes = " and ".join(f"{image.height}x{image.width}" for image in chosen.inputs)
         keeps = ", ".join(f"to {keep:.0%}" for keep in request.effort.keeps) or "nothing"
         emit(
             request.canonical(),
-            f"would grow the baseline by {', '.join(request.effort.techniques)} at {image.height}x{image.width}, "
+            f"would grow the baseline by {', '.join(request.effort.techniques)} at {sizes}, "
             f"prune {keeps}, export and measure each in "
             f"{', '.join(request.runtimes)}, float32 and int8, below {job_folder(request, out)}:\n\n{request.yaml()}",
             as_json,

@@ -56,10 +56,10 @@ def morph(
     checkpoint = realise(recipe, dataset, Store(out / "steps"), screen)
     checkpoint.save(output)
     facts, counted = dict(checkpoint.provenance or {}), cost(checkpoint.network)
-    next_ = f"; train it with: fit50 train {data} --start {output}" if len(checkpoint.network.inputs) == 1 else ""
+    pair = " --pair FOLDER" if len(checkpoint.network.inputs) == 2 else ""
     emit(
         {"model": str(output), "parameters": counted.parameters, "gmacs": counted.gmacs, **facts},
         f"{output}: {counted.parameters:,} parameters, {counted.gmacs:.3g} GMACs; grown: {facts['morph']}; "
-        f"changes {facts['morph_difference']}{next_}",
+        f"changes {facts['morph_difference']}; train it with: fit50 train {data}{pair} --start {output}",
         as_json,
     )

@@ -11,14 +11,18 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 
 from fit50.cli.verbs import app
-from fit50.spec.errors import UserError
+from fit50.spec.errors import Stopped, UserError
 
 _DOTTED = re.compile(r"--([a-z_]+(?:\.|\[)[^=]*)(?:=(.*))?", re.DOTALL)
+_KEPT = "what optimize, train and prune have done is kept: run the same command again to go on"
 _TRAINING = {"torch", "safetensors", "lightning_fabric", "scipy", "nncf", "onnx", "onnxscript"}
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
-    """Runs one command and exits: 0 for success, 2 for the user's mistake, 1 for ours, 130 after Ctrl-C."""
+    """Runs one command and exits.
+
+    0 for success, 2 for the user's mistake, 1 for ours, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     given = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in given
     try:
@@ -28,9 +32,9 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
             traceback.print_exc()
         _end(f"error: {error}", 2)
     except KeyboardInterrupt:
-        _end(
-            "\nstopped; what optimize, train and prune have finished is kept: run the same command again to go on", 130
-        )
+        _end(f"\nstopped; {_KEPT}", 130)
+    except Stopped as stopped:
+        _end(f"\n{stopped}; {_KEPT}", 143)
     except Exception as error:
         if debug:
             raise

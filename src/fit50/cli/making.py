@@ -1,4 +1,4 @@
-"""Verbs that make weights and bundles. Each imports torch only when it runs."""
+"""Verbs that make weights and bundles of trained networks. Each imports torch only when it runs."""
 
 from __future__ import annotations
 
@@ -12,71 +12,35 @@ from fit50.cli.options import (
     Deployable,
     DryRun,
     Json,
+    Pair,
     RuntimeName,
     Seed,
     Set,
-    Weights,
     edited,
     emit,
     file_digest,
-    network_edits,
     resident,
     split_seed,
 )
 from fit50.cli.screen import Screen
 from fit50.spec.digest import edit
 from fit50.spec.errors import BundleError, CheckpointError, SpecError
+from fit50.spec.monitor import Monitor
 from fit50.spec.presets import EFFORTS
 from fit50.spec.recipe import Load, Prune, Quantize, Recipe
-from fit50.spec.request import Request
 from fit50.spec.training import Teacher, Train
 
 
-def train(
-    data: str,
-    *,
-    network: str = "resnet50",
-    start: Weights = None,
-    teacher: Annotated[
-        str | None, Parameter(help="A trained network to distil from: a file or a name like --start's.")
-    ] = None,
-    image_size: int | None = None,
-    seed: Seed = None,
-    output: Annotated[Path, Parameter(help="The file to write.")] = Path("model.safetensors"),
-    out: Path = Path("runs"),
-    set_: Set = (),
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Train a network on images.
+def provenance(weights: Path | str | None) -> Mapping[str, str] | None:
+    """What a file of fit50's own says of itself."""
+    from fit50.weights.checkpoint import Checkpoint
+    from fit50.weights.origin import local_file
+    from fit50.weights.reading import is_ours
 
-    Example: fit50 train photos/ --network se-resnet50 --train.epochs 30 --output model.safetensors
-    """
-    edits = {text: text.removeprefix("train.") for text in set_ if text.startswith("train.")}
-    step = edited(EFFORTS["quick"].train, tuple(edits.values()))
-    if teacher is not None:
-        step = step.model_copy(update={"teacher": Teacher(weights=teacher, sha256=file_digest(teacher))})
-    from fit50.search.start import start_network
-
-    given: dict[str, object] = {
-        "data": data,
-        "network": network,
-        "start": start,
-        "image_size": image_size,
-        "seed": split_seed(seed, _provenance(start) or _provenance(teacher)),
-        "edits": network_edits(tuple(text for text in set_ if text not in edits)),
-        "effort": EFFORTS["quick"],
-    }
-    request = Request.parse(given, "train")
-    loaded = Load(network=start_network(request), weights=request.start, sha256=file_digest(start) if start else None)
-    recipe = Recipe.parse({"steps": (loaded, step), "seed": request.seed}, "train")
-    _make(recipe, data, output, out, dry_run, as_json)
-
-
-def _provenance(weights: Path | str | None) -> Mapping[str, str] | None:
-    from fit50.weights.foreign import load_weights
-
-    return load_weights(weights).provenance if weights else None
+    if not weights:
+        return None
+    file = local_file(weights)
+    return Checkpoint.load(file).provenance if is_ours(file) else None
 
 
 def prune(
@@ -108,34 +72,57 @@ def prune(
         trained = EFFORTS["quick"].recover.model_copy(update={"teacher": Teacher(after=1)})
         steps.append(edited(edit(trained, "epochs", recover), known["train"]))
     loaded = Load(weights=str(model), sha256=file_digest(model))
-    drawn = split_seed(seed, _provenance(model))
+    drawn = split_seed(seed, provenance(model))
     recipe = Recipe.parse({"steps": (loaded, *steps), "seed": drawn}, "prune")
-    _make(recipe, data, output, out, dry_run, as_json)
+    make(recipe, data, output, out, dry_run, as_json)
 
 
-def _make(recipe: Recipe, data: str, output: Path, out: Path, dry_run: bool, as_json: bool) -> None:
-    """Realises a recipe and writes its checkpoint to ``output``."""
+def make(
+    recipe: Recipe,
+    data: str,
+    output: Path,
+    out: Path,
+    dry_run: bool,
+    as_json: bool,
+    pair: str | None = None,
+    asked: tuple[int | None, int | None] = (None, None),
+    trackers: tuple[str, ...] = (),
+) -> None:
+    """Realises a recipe on the devices of so many machines, and writes its checkpoint to ``output``."""
     if dry_run:
         emit(recipe.canonical(), recipe.yaml(), as_json)
         return
+    from fit50.compress.groups import groups
     from fit50.evaluate.intervals import accuracy
     from fit50.nn.cost import cost
     from fit50.pipeline.answers import module_answers
     from fit50.pipeline.realise import realise
     from fit50.pipeline.store import Store
+    from fit50.train.devices import devices, launched
+    from fit50.train.logging import refuse_unknown
     from fit50.weights.foreign import load_weights, refuse_other_classes
 
+    refuse_unknown(trackers)
     if output.is_dir():
         raise CheckpointError(f"{output}: expected a file to write, found a folder; choose another --output")
-    screen = Screen()
+    used = devices(*asked)
+    fabric = launched(used)
+    screen = Screen() if fabric.is_global_zero else Monitor()
     first = recipe.steps[0]
     assert isinstance(first, Load)
     network = first.network or load_weights(str(first.weights)).network
-    dataset = resident(data, network, out, recipe.seed, screen)
-    if any(isinstance(step, Prune) for step in recipe.steps):
+    prunes = any(isinstance(step, Prune) for step in recipe.steps)
+    if prunes:
+        groups(network)  # refuses what cannot be pruned before anything is read
+    with fabric.rank_zero_first():
+        dataset = resident(data, network, out, recipe.seed, screen, pair)
+    if prunes:
         refuse_other_classes(load_weights(str(first.weights)), dataset.classes, str(first.weights))
     screen.say(dataset.audit.summary())
-    checkpoint = realise(recipe, dataset, Store(out / "steps"), screen)
+    store = Store(out / "steps", writes=fabric.is_global_zero)
+    checkpoint = realise(recipe, dataset, store, screen, devices=used, trackers=trackers)
+    if not fabric.is_global_zero:
+        return
     checkpoint.save(output)
     found = accuracy(module_answers(checkpoint, dataset.split("val")))
     counted = cost(checkpoint.network)
@@ -148,6 +135,7 @@ def quantize(
     model: Path,
     data: str,
     *,
+    pair: Pair = None,
     runtime: Deployable = "openvino",
     max_drop: Annotated[float, Parameter(help="Points of validation accuracy that int8 may lose.")] = 1.0,
     samples: Annotated[int, Parameter(help="Training images for the ranges of the activations.")] = 300,
@@ -173,7 +161,7 @@ def quantize(
     _refuse_existing(output)
     checkpoint = load_weights(model)
     drawn = split_seed(seed, checkpoint.provenance)
-    dataset = resident(data, checkpoint.network, out, drawn, Screen())
+    dataset = resident(data, checkpoint.network, out, drawn, Screen(), pair)
     refuse_other_classes(checkpoint, dataset.classes, str(model))
     form = quantized(checkpoint, step, dataset)
     bundle = runtime_named(runtime).export(form, output, calibration(form, dataset, seed=drawn))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from fit50.cli.screen import Screen
 from fit50.spec.digest import edit, scalar
 from fit50.spec.errors import SpecError
+from fit50.spec.monitor import Monitor
 from fit50.spec.recipe import Edit
 from fit50.spec.value import Value
 
@@ -31,6 +31,9 @@ Threads = Annotated[int | None, Parameter(validator=Number(gte=1), help="By defa
 Seed = Annotated[
     int | None,
     Parameter(validator=Number(gte=0), help="Of the splits; by default the one that the model was trained with."),
+]
+Pair = Annotated[
+    str | None, Parameter(help="A second folder, for a network of two inputs; images are matched by their path.")
 ]
 Weights = Annotated[
     str | None,
@@ -81,10 +84,15 @@ def file_digest(weights: Path | str) -> str:
     return sha256(local_file(weights))
 
 
-def resident(data: str, network: Network, out: Path, seed: int, screen: Screen) -> Dataset:
-    """The images of a folder, fitted to the network's input. Raises DataError."""
+def resident(data: str, network: Network, out: Path, seed: int, screen: Monitor, pair: str | None = None) -> Dataset:
+    """The images that ``data`` names, fitted to the network's inputs. Raises DataError."""
     from fit50.data.dataset import open_dataset
 
     return open_dataset(
-        data, network.image, cache=out / "cache", seed=seed, progress=lambda d, n: screen.progress("decode", d, n)
+        data,
+        network.inputs,
+        cache=out / "cache",
+        pair=pair,
+        seed=seed,
+        progress=lambda done, total: screen.progress("decode", done, total),
     )

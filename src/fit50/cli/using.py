@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from fit50.cli.options import Json, Seed, Threads, emit, resident, split_seed
+from fit50.cli.options import Json, Threads, emit
 from fit50.cli.screen import Screen
 from fit50.spec.errors import SpecError
 from fit50.spec.machine import physical_cores
@@ -50,48 +50,6 @@ def benchmark(
         )
     facts = {"environment": device.model_dump(), "scores": {name: score.model_dump() for name, score in scores.items()}}
     emit(facts, "\n".join(lines), as_json)
-
-
-def evaluate(
-    model: Annotated[Path, Parameter(help="A bundle or a weights file.")],
-    data: str,
-    *,
-    split: Literal["train", "val", "test"] = "val",
-    threads: Threads = None,
-    seed: Seed = None,
-    out: Path = Path("runs"),
-    as_json: Json = False,
-) -> None:
-    """Accuracy on a split, with its 95 % interval.
-
-    Example: fit50 evaluate runs/photos-1a2b3c4d/best photos/ --split val
-    """
-    from fit50.evaluate.intervals import accuracy
-    from fit50.pipeline.answers import file_answers, module_answers
-    from fit50.runtimes.base import Bundle
-    from fit50.spec.errors import DataError
-    from fit50.weights.foreign import load_weights
-
-    source: Any = Bundle.open(model) if model.is_dir() else load_weights(model)
-    made = source.manifest if model.is_dir() else source
-    classes, network = made.classes, made.network
-    dataset = resident(data, network, out, split_seed(seed, made.provenance), Screen())
-    if len(dataset.classes) != network.head.classes or (classes and tuple(classes) != dataset.classes):
-        raise DataError(
-            f"{data}: expected the model's classes {', '.join(classes)}, found {', '.join(dataset.classes)}"
-        )
-    images = dataset.split(split)
-    answers = (
-        file_answers(source, images, threads or physical_cores()) if model.is_dir() else module_answers(source, images)
-    )
-    found = accuracy(answers)
-    trained_on = (made.provenance or {}).get("dataset")
-    same = trained_on == dataset.identity
-    note = (
-        "" if same or trained_on is None else "\n(these are not the images and splits that the model was trained with)"
-    )
-    facts = {"split": split, **found.model_dump(), "trained_with_these_splits": same}
-    emit(facts, f"{split} accuracy {found}{note}", as_json)
 
 
 def predict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from fit50.cli import fitting, growing, making, using, zoo
+from fit50.cli import fitting, growing, judging, making, training, using, zoo
 
 app = App(
     name="fit50",
@@ -15,13 +15,14 @@ app = App(
 )
 for verb in (
     fitting.optimize,
-    making.train,
+    training.train,
     growing.morph,
     making.prune,
     making.quantize,
     making.export,
     using.benchmark,
-    using.evaluate,
+    judging.evaluate,
+    judging.compare,
     using.predict,
     using.verify,
     zoo.zoo,

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fit50.compress.groups import Group
-from fit50.data.dataset import Images
+from fit50.data.split import Split
 from fit50.nn.deployed import Normalize
 from fit50.weights.checkpoint import Checkpoint
 
 
 def importance(
-    kind: str, checkpoint: Checkpoint, groups: tuple[Group, ...], images: Images, batch: int = 64
+    kind: str, checkpoint: Checkpoint, groups: tuple[Group, ...], images: Split, batch: int = 64
 ) -> dict[str, Tensor]:
     """The importance of every channel of every group (width,), comparable across groups.
 
@@ -29,9 +29,10 @@ def importance(
             for name, part in norms.items():
                 scores[name] = part.weight.detach().square()
         case "taylor":
-            normalize = Normalize(checkpoint.network.image)
+            (image,) = checkpoint.network.inputs
+            normalize = Normalize(image)
             module.to(memory_format=torch.channels_last)
-            for pixels, labels in images.batches(batch):
+            for (pixels,), labels in images.batches(batch):
                 module.zero_grad()
                 torch.autograd.backward(F.cross_entropy(module(normalize(pixels)), labels))
                 for name, part in norms.items():

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from fit50.compress.groups import Group, groups, narrowed
 from fit50.compress.importance import importance
-from fit50.data.dataset import Dataset, Images
+from fit50.data.dataset import Dataset
+from fit50.data.split import Split
 from fit50.nn.cost import cost
 from fit50.nn.deployed import Normalize
 from fit50.spec.errors import DataError, SpecError
@@ -89,17 +90,18 @@ def _rounded(count: int, width: int, step: Prune) -> int:
     return min(width, max(least, nearest))
 
 
-def recalibrated(checkpoint: Checkpoint, images: Images, batch: int = 64) -> Checkpoint:
+def recalibrated(checkpoint: Checkpoint, images: Split, batch: int = 64) -> Checkpoint:
     """The checkpoint with batch statistics estimated anew, as the average over the images' batches."""
     module = checkpoint.module().to(memory_format=torch.channels_last)
-    normalize = Normalize(checkpoint.network.image)
+    (image,) = checkpoint.network.inputs
+    normalize = Normalize(image)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.reset_running_stats()
             part.momentum = None  # a plain average over all batches
             part.train()
     with torch.no_grad():
-        for pixels, _ in images.batches(batch):
+        for (pixels,), _ in images.batches(batch):
             if len(pixels) > 1:
                 module(normalize(pixels))
     return checkpoint.with_(tensors={key: tensor.contiguous() for key, tensor in module.state_dict().items()})

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fit50.data.dataset import Dataset
+from fit50.data.images import Images
 from fit50.runtimes.base import Calibration
 from fit50.spec.errors import NotBuiltError
 from fit50.spec.numerics import Float32, Int8
 from fit50.spec.recipe import Quantize
 from fit50.weights.checkpoint import Checkpoint
+
+# Validation images by which an int8 file is judged where they are not resident: a point is then 50 images.
+_JUDGES = 5000
 
 
 def quantize(checkpoint: Checkpoint, step: Quantize, dataset: Dataset) -> Checkpoint:
@@ -27,5 +31,7 @@ def calibration(checkpoint: Checkpoint, dataset: Dataset, *, seed: int) -> Calib
             return None
         case Int8(samples=samples, max_drop=max_drop):
             validation = dataset.split("val")
-            images = dataset.split("train").take(samples, seed).images
-            return Calibration(images, (validation.images, validation.labels), max_drop)
+            if not isinstance(validation, Images):
+                validation = validation.take(_JUDGES, seed)
+            images = dataset.split("train").take(samples, seed)
+            return Calibration(images.pixels[0], (validation.pixels[0], validation.labels), max_drop)

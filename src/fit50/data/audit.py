@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -21,16 +21,21 @@ class Audit:
 
     Attributes:
         counts: images by split and class name.
-        sizes: before they were fitted to the network's input.
-        set_aside: (relative path, reason) of each file that is not used.
+        sizes: before they were fitted to the network's input; with two inputs, those of the first.
+        set_aside: (name, reason) of each image and other file that is not used.
         duplicates: images of val and test that are, byte for byte, also in an earlier split. Only a split that the
-            user made can have them.
+            user made can have these, and what follows.
+        near_duplicates: (name, name) of each image of val and test that is no such copy and looks like one of an
+            earlier split, and of that one.
+        leaks: images of val and test whose group is also in an earlier split.
     """
 
     counts: Mapping[str, Mapping[str, int]]
     sizes: Sizes
     set_aside: tuple[tuple[str, str], ...]
     duplicates: int
+    near_duplicates: tuple[tuple[str, str], ...] = ()
+    leaks: int = 0
 
     def summary(self) -> str:
         """A few lines for the terminal."""
@@ -49,11 +54,20 @@ class Audit:
                 f"{self.duplicates:,} images of val and test are also in an earlier split, byte for byte: "
                 f"accuracy on them says nothing about new images"
             )
+        if self.near_duplicates:
+            lines.append(f"{len(self.near_duplicates):,} images of val and test look like one of an earlier split:")
+            lines += _first(f"{name} like {other}" for name, other in self.near_duplicates)
+        if self.leaks:
+            lines.append(f"{self.leaks:,} images of val and test are of a group that is also in an earlier split")
         if self.set_aside:
             lines.append(f"{len(self.set_aside):,} files set aside:")
-            lines += [f"  {path}: {reason}" for path, reason in self.set_aside[:3]]
-            lines += [f"  and {len(self.set_aside) - 3:,} more"] if len(self.set_aside) > 3 else []
+            lines += _first(f"{name}: {reason}" for name, reason in self.set_aside)
         return "\n".join(lines)
+
+
+def _first(texts: Iterable[str], count: int = 3) -> list[str]:
+    lines = [f"  {text}" for text in texts]
+    return lines if len(lines) <= count else [*lines[:count], f"  and {len(lines) - count:,} more"]
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -12,71 +12,99 @@ import numpy as np
 
 from fit50.data.decode import Pixels
 from fit50.data.facts import Facts, inspect
+from fit50.data.sources.base import Source
 from fit50.spec.files import write_folder
 from fit50.spec.network import Input
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
-Shape = tuple[int, int, int]
 
 _AT_ONCE = 256
 
 
 def decode_all(
-    paths: Sequence[Path], input: Input, rows: BinaryIO, progress: Progress | None = None
-) -> dict[Path, Facts]:
-    """Decodes each file once, in threads, and appends the usable images to ``rows`` in order.
+    source: Source, inputs: Sequence[Input], rows: Sequence[BinaryIO] = (), progress: Progress | None = None
+) -> list[Facts]:
+    """Decodes each example once, in threads, and appends the images of the usable ones to ``rows`` in order.
 
     Args:
-        paths: the files.
-        input: what to fit them to: uint8 (height, width, channels) each.
-        rows: receives the images' bytes, end to end.
-        progress: told how many files of how many are done.
+        source: the examples.
+        inputs: what to fit their images to: uint8 (height, width, channels) each.
+        rows: one for each input, which receives its images' bytes, end to end; or none, for the facts alone.
+        progress: told how many examples of how many are done.
     """
-    facts: dict[Path, Facts] = {}
+    facts: list[Facts] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for some in _chunks(paths):
-            for path, (known, pixels) in zip(some, pool.map(lambda path: inspect(path, input), some), strict=True):
-                facts[path] = known
-                if pixels is not None:
-                    rows.write(pixels.tobytes())
+        for some in _chunks(range(len(source.items))):
+            for known, images in pool.map(lambda index: inspect(source, index, inputs), some):
+                facts.append(known)
+                for file, pixels in zip(rows, images, strict=False):  # either may be empty
+                    file.write(pixels.tobytes())
                 if progress:
-                    progress(len(facts), len(paths))
+                    progress(len(facts), len(source.items))
     return facts
 
 
-def write_arrays(folder: Path, rows: BinaryIO, shape: Shape, places: Mapping[str, Sequence[int]]) -> None:
-    """Puts the images at each split's ``places`` in ``rows`` into ``folder/<split>.npy``, all files or none.
+def write_arrays(
+    folder: Path, rows: Sequence[BinaryIO], inputs: Sequence[Input], places: Mapping[str, Sequence[int]]
+) -> None:
+    """Puts the images at each split's ``places`` in ``rows`` into files of ``folder``, all files or none.
 
-    Raises StorageError.
+    ``<split>.npy`` is that of an only input; several have ``<split>.<number>.npy`` each. Raises StorageError.
     """
-    rows.flush()
-    pixels = np.memmap(rows, np.uint8, "r", shape=(sum(map(len, places.values())), *shape))
+    total = sum(map(len, places.values()))
 
     def fill(temporary: Path) -> None:
-        for split, chosen in places.items():
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(chosen), *shape)}
-            with (temporary / f"{split}.npy").open("wb") as file:
-                np.lib.format.write_array_header_2_0(file, header)
-                for some in _chunks(chosen):
-                    file.write(pixels[some].tobytes())
+        for number, (file, input) in enumerate(zip(rows, inputs, strict=True)):
+            file.flush()
+            pixels = np.memmap(file, np.uint8, "r", shape=(total, *shape(input)))
+            for split, chosen in places.items():
+                header = {"descr": "|u1", "fortran_order": False, "shape": (len(chosen), *shape(input))}
+                with (temporary / _name(split, number, inputs)).open("wb") as array:
+                    np.lib.format.write_array_header_2_0(array, header)
+                    for some in _chunks(chosen):
+                        array.write(pixels[some].tobytes())
 
     write_folder(folder, fill)
 
 
-def open_arrays(folder: Path, shapes: Mapping[str, tuple[int, ...]], memory_budget: int) -> dict[str, Pixels] | None:
-    """What ``write_arrays`` wrote, uint8 (N, H, W, C) by split, or None if it is not there or not whole.
+def open_arrays(
+    folder: Path, inputs: Sequence[Input], counts: Mapping[str, int], memory_budget: int
+) -> dict[str, tuple[Pixels, ...]] | None:
+    """What ``write_arrays`` wrote, for each input uint8 (N, H, W, C) by split, or None if it is not there or not whole.
 
-    Arrays of more than ``memory_budget`` bytes in all are memory-mapped, to be read only.
+    Args:
+        folder: where they were written.
+        inputs: as they were written for.
+        counts: of the examples of each split.
+        memory_budget: if all arrays have more bytes, they are memory-mapped, to be read only.
     """
-    size = sum(int(np.prod(shape)) for shape in shapes.values())
-    mode: Literal["r"] | None = "r" if size > memory_budget else None
-    try:
-        arrays = {split: np.load(folder / f"{split}.npy", mmap_mode=mode) for split in shapes}
-    except (OSError, ValueError, EOFError):
-        return None
-    whole = all(arrays[split].shape == shape and arrays[split].dtype == np.uint8 for split, shape in shapes.items())
-    return arrays if whole else None
+    mode: Literal["r"] | None = "r" if sum(counts.values()) * example_bytes(inputs) > memory_budget else None
+    arrays: dict[str, tuple[Pixels, ...]] = {}
+    for split, count in counts.items():
+        try:
+            found = tuple(np.load(folder / _name(split, i, inputs), mmap_mode=mode) for i in range(len(inputs)))
+        except (OSError, ValueError, EOFError):
+            return None
+        expected = [((count, *shape(input)), np.uint8) for input in inputs]
+        if [(array.shape, array.dtype) for array in found] != expected:
+            return None
+        arrays[split] = found
+    return arrays
+
+
+def shape(input: Input) -> tuple[int, int, int]:
+    """(H, W, C)."""
+    return input.height, input.width, input.channels
+
+
+def example_bytes(inputs: Sequence[Input]) -> int:
+    """The bytes of one example's decoded images."""
+    return sum(input.height * input.width * input.channels for input in inputs)
+
+
+def _name(split: str, number: int, inputs: Sequence[Input]) -> str:
+    return f"{split}.npy" if len(inputs) == 1 else f"{split}.{number}.npy"
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -1,107 +1,51 @@
-"""A data set, decoded and resident: what training, pruning, quantisation and evaluation read from."""
+"""A data set: what training, pruning, quantisation and evaluation read from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from fit50.data.audit import Audit
-from fit50.data.cache import Progress, decode_all, open_arrays, write_arrays
-from fit50.data.decode import Pixels, image_size, read_bytes
-from fit50.data.embedded import EMBEDDED, embedded_root, unpack
+from fit50.data.cache import Progress, decode_all, example_bytes, open_arrays, write_arrays
+from fit50.data.decode import image_size
+from fit50.data.embedded import EMBEDDED, unpack
 from fit50.data.facts import recall, remember
+from fit50.data.images import Images
+from fit50.data.opening import open_source
 from fit50.data.plan import Plan, index_name, plan
+from fit50.data.sources.base import Source
 from fit50.data.sources.folder import FolderSource
+from fit50.data.split import Split
+from fit50.data.stream import Stream
 from fit50.spec.errors import DataError
 from fit50.spec.files import storage_errors
 from fit50.spec.network import Input
 from fit50.spec.value import suggestion
 
 
-class Batch(NamedTuple):
-    """Images, uint8 (N, H, W, C), and their class indices, int64 (N,), on the CPU."""
-
-    images: Tensor
-    labels: Tensor
-
-
-@dataclass(frozen=True)
-class Images:
-    """One split.
-
-    Attributes:
-        images: uint8 (N, H, W, C), in memory or mapped from the cache to be read only.
-        labels: class indices, int64 (N,).
-        paths: the files (N,).
-    """
-
-    images: Pixels
-    labels: NDArray[np.int64]
-    paths: tuple[Path, ...]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batches(self, size: int, generator: torch.Generator | None = None, drop_last: bool = False) -> Iterator[Batch]:
-        """Goes through the split once, shuffled by the generator if there is one, else in order.
-
-        Args:
-            size: images in a batch; the last batch may have fewer.
-            generator: decides the order.
-            drop_last: leaves out a last batch of fewer images.
-        """
-        if size < 1:
-            raise DataError(f"batches: expected a size of at least 1, found {size}")
-        end = len(self) - len(self) % size if drop_last else len(self)
-        order = _shuffled(len(self), generator) if generator else np.arange(len(self))
-        for start in range(0, end, size):
-            chosen = order[start : min(start + size, end)]
-            yield Batch(torch.from_numpy(np.asarray(self.images[chosen])), torch.from_numpy(self.labels[chosen]))
-
-    def take(self, n: int, seed: int) -> Images:
-        """At most ``n`` images, drawn by the seed, in an order of which every beginning is stratified.
-
-        Each class comes once before any comes twice as far through its images as another.
-        """
-        random = np.random.default_rng(seed)
-        progress = np.empty(len(self))
-        for label in np.unique(self.labels):
-            members = np.flatnonzero(self.labels == label)
-            progress[random.permutation(members)] = np.arange(len(members)) / len(members)
-        chosen = np.lexsort((self.labels, progress))[: max(n, 0)]
-        return Images(np.asarray(self.images[chosen]), self.labels[chosen], tuple(self.paths[i] for i in chosen))
-
-
-def _shuffled(n: int, generator: torch.Generator) -> NDArray[np.int64]:
-    order: NDArray[np.int64] = torch.randperm(n, generator=generator, device=generator.device).cpu().numpy()
-    return order
-
-
 @dataclass(frozen=True)
 class Dataset:
-    """Images with one class each.
+    """Examples with one class each.
 
     Attributes:
         classes: the names, sorted; a label is an index into them.
         splits: ``train``, ``val`` and ``test``.
-        audit: what was found on disk.
-        identity: SHA-256 of the files' contents, labels and splits, and the size and crop they were fitted to.
+        audit: what was found in the source.
+        identity: SHA-256 of the images' contents, labels and splits, and the size and crop they are fitted to.
     """
 
     classes: tuple[str, ...]
-    splits: Mapping[str, Images]
+    splits: Mapping[str, Split]
     audit: Audit
     identity: str
 
-    def split(self, name: str) -> Images:
+    def split(self, name: str) -> Split:
         """``train``, ``val`` or ``test``. Raises DataError for another name."""
         if name not in self.splits:
             raise DataError(f"unknown split {name!r}{suggestion(name, self.splits)}")
@@ -110,65 +54,107 @@ class Dataset:
 
 def open_dataset(
     data: str | Path,
-    input: Input,
+    inputs: tuple[Input, ...],
     *,
     cache: Path,
+    pair: str | Path | None = None,
     record: Path | None = None,
     seed: int = 0,
     memory_budget: int = 4 * 2**30,
+    disk_budget: int | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Opens images, decoding them unless the cache has what the same files gave before.
 
+    Those that the disk has no room for once they are decoded become a ``Stream``; they are still all decoded once, for
+    the audit and the splits.
+
     Args:
-        data: a folder (``root/{train,val,test}/<class>/*`` or ``root/<class>/*``), or the name ``fashion-mini``.
-        input: what every image is fitted to.
+        data: a folder (``root/{train,val,test}/<class>/*`` or ``root/<class>/*``), or what else ``open_source`` takes.
+        inputs: what the images of every example are fitted to.
         cache: the folder for decoded images.
+        pair: a second folder, for a network of two inputs.
         record: a file that keeps the splits: followed if it exists, else written.
         seed: decides the splits that the user did not make.
         memory_budget: in bytes; larger arrays are memory-mapped.
-        progress: told how many files of how many are decoded.
+        disk_budget: in bytes; by default 80 % of what is free below ``cache``. Decoded images need twice their size
+            while they are written.
+        progress: told how many examples of how many are decoded.
 
     Raises:
-        DataError: the folder, its classes, its splits or the record cannot be used.
-        NotBuiltError: the input has neither one nor three channels.
+        DataError: the source, its classes, its splits or the record cannot be used, or its examples have another
+            number of images than there are inputs.
+        MissingExtraError: the package that reads the source is not installed.
+        NotBuiltError: an input has neither one nor three channels.
         StorageError: the cache cannot be written, or the disk is full.
     """
-    source = FolderSource.open(embedded_root(cache) if data == EMBEDDED else Path(data))
-    paths = [item.path for item in source.items]
-    index = cache / "index" / index_name(source.root, input)
-    facts = recall(index, paths)
-    if facts is not None:
-        planned = plan(source, facts, input, record, seed)
-        arrays = open_arrays(cache / planned.identity, _shapes(planned, input), memory_budget)
-        if arrays is not None:
-            return _dataset(source, planned, arrays)
+    source = open_source(data, cache=cache, pair=pair)
+    _refuse_other_inputs(source, inputs)
+    index = cache / "index" / index_name(source.location, inputs)
+    facts = recall(index, source)
+    planned = None if facts is None else plan(source, facts, inputs, record, seed)
+    if planned and (dataset := _resident(source, planned, inputs, cache, memory_budget)):
+        return dataset
+    if 2 * len(source.items) * example_bytes(inputs) > _room(cache, disk_budget):
+        if planned is None:
+            facts = decode_all(source, inputs, progress=progress)
+            planned = plan(source, facts, inputs, record, seed)
+            remember(index, source, facts)
+        return _streamed(source, planned, inputs)
+    with storage_errors(cache), ExitStack() as files:
+        rows = [files.enter_context(TemporaryFile(dir=cache)) for _ in inputs]
+        facts = decode_all(source, inputs, rows, progress)
+        planned = plan(source, facts, inputs, record, seed)
+        write_arrays(cache / planned.identity, rows, inputs, planned.places)
+    remember(index, source, facts)
+    written = _resident(source, planned, inputs, cache, memory_budget)
+    assert written is not None, "arrays that were just written"
+    return written
+
+
+def _room(cache: Path, disk_budget: int | None) -> float:
+    """The bytes that decoded images may take below ``cache``, which exists afterwards. Raises StorageError."""
     with storage_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=cache) as rows:
-            facts = decode_all(paths, input, rows, progress)
-            planned = plan(source, facts, input, record, seed)
-            write_arrays(cache / planned.identity, rows, _shape(input), planned.places)
-    remember(index, facts)
-    arrays = open_arrays(cache / planned.identity, _shapes(planned, input), memory_budget)
-    assert arrays is not None, "arrays that were just written"
-    return _dataset(source, planned, arrays)
+        return 0.8 * shutil.disk_usage(cache).free if disk_budget is None else disk_budget
 
 
-def _shape(input: Input) -> tuple[int, int, int]:
-    return input.height, input.width, input.channels
+def _refuse_other_inputs(source: Source, inputs: tuple[Input, ...]) -> None:
+    if source.inputs == len(inputs):
+        return
+    names = " and ".join(input.name for input in inputs)
+    remedy = (
+        "give a second folder (--pair), or a manifest with the column path2"
+        if source.inputs < len(inputs)
+        else "take a network of two inputs, or the images of one"
+    )
+    raise DataError(
+        f"{source.location}: expected an image for each input of the network ({names}), "
+        f"found {source.inputs} in each example; {remedy}"
+    )
 
 
-def _shapes(planned: Plan, input: Input) -> dict[str, tuple[int, ...]]:
-    return {split: (len(places), *_shape(input)) for split, places in planned.places.items()}
-
-
-def _dataset(source: FolderSource, planned: Plan, arrays: Mapping[str, Pixels]) -> Dataset:
+def _resident(
+    source: Source, planned: Plan, inputs: tuple[Input, ...], cache: Path, memory_budget: int
+) -> Dataset | None:
+    """The data set as the cache has it, if it has."""
+    counts = {split: len(places) for split, places in planned.places.items()}
+    arrays = open_arrays(cache / planned.identity, inputs, counts, memory_budget)
+    if arrays is None:
+        return None
     splits = {}
     for split, places in planned.places.items():
-        items = [planned.items[place] for place in places]
+        items = [source.items[index] for index in planned.usable[places]]
         labels = np.array([item.label for item in items], np.int64)
-        splits[split] = Images(arrays[split], labels, tuple(item.path for item in items))
+        splits[split] = Images(arrays[split], labels, tuple(item.name for item in items))
+    return Dataset(source.classes, splits, planned.audit, planned.identity)
+
+
+def _streamed(source: Source, planned: Plan, inputs: tuple[Input, ...]) -> Dataset:
+    splits = {
+        split: Stream(source, planned.usable[places], inputs, scaled=split == "train")
+        for split, places in planned.places.items()
+    }
     return Dataset(source.classes, splits, planned.audit, planned.identity)
 
 
@@ -178,8 +164,8 @@ class Peek:
 
     Attributes:
         classes: the names, sorted.
-        sizes: the median height and the median width of some of the images, in pixels.
-        count: all image files.
+        sizes: the median height and the median width of some of the images (the first of several), in pixels.
+        count: all examples.
     """
 
     classes: tuple[str, ...]
@@ -187,31 +173,30 @@ class Peek:
     count: int
 
 
-def peek(data: str | Path) -> Peek:
-    """Looks at the folders and the headers of at most 200 images, to choose an input size by.
+def peek(data: str | Path, pair: str | Path | None = None) -> Peek:
+    """Looks at the list of examples and the headers of at most 200 images, to choose an input size by.
 
     Raises:
-        DataError: as ``open_dataset`` does for the folder, or if none of the headers can be read.
+        DataError: as ``open_dataset`` does for the source, or if none of the headers can be read.
     """
-    if data != EMBEDDED:
-        return _peek(FolderSource.open(Path(data)))
     with TemporaryDirectory() as folder:
-        return _peek(FolderSource.open(unpack(Path(folder))))
+        if data == EMBEDDED and pair is None:
+            return _peek(FolderSource.open(unpack(Path(folder))))
+        return _peek(open_source(data, cache=Path(folder), pair=pair))
 
 
-def _peek(source: FolderSource) -> Peek:
-    some = source.items[:: -(-len(source.items) // 200)]
-    sizes = [size for item in some if (size := _size(item.path)) is not None]
+def _peek(source: Source) -> Peek:
+    some = range(0, len(source.items), -(-len(source.items) // 200))
+    sizes = [size for index in some if (size := _size(source, index)) is not None]
     if not sizes:
-        raise DataError(
-            f"{source.root}: expected images, found {len(some)} files that are none, such as {some[0].path}"
-        )
+        first = source.items[some[0]].name
+        raise DataError(f"{source.location}: expected images, found {len(some)} files that are none, such as {first}")
     height, width = np.median(np.array(sizes), axis=0)
     return Peek(source.classes, (int(height), int(width)), len(source.items))
 
 
-def _size(path: Path) -> tuple[int, int] | None:
+def _size(source: Source, index: int) -> tuple[int, int] | None:
     try:
-        return image_size(read_bytes(path), str(path))
+        return image_size(source.read(index), source.items[index].name)
     except DataError:
         return None

@@ -67,10 +67,20 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: expected a readable file, found: {error.strerror}; restore or remove it") from None
 
 
-def decode_image(data: bytes, name: str, *, pixel_limit: int = PIXEL_LIMIT) -> Pixels:
-    """As ``read_image``, from bytes in memory; ``name`` is what errors call them."""
+def decode_image(
+    data: bytes, name: str, *, pixel_limit: int = PIXEL_LIMIT, least: tuple[int, int] | None = None
+) -> Pixels:
+    """As ``read_image``, from bytes in memory; ``name`` is what errors call them.
+
+    With ``least``, a height and width that are enough, a JPEG comes out at the smallest of 1/8, 1/4, 1/2 and 1 of its
+    size that covers them: two to three times faster, with slightly other pixels. For training only; evaluation and the
+    deployed file scale whole images.
+    """
     with _opened(data, name, pixel_limit) as image:
         try:
+            if least is not None:
+                height, width = least
+                image.draft(None, (height, width) if _lying(image) else (width, height))
             _load(image)
             pixels = np.array(_to_rgb(_upright(image)))
         except DataError as error:
@@ -89,8 +99,7 @@ def image_size(data: bytes, name: str) -> tuple[int, int]:
     """(height, width) of the upright image, from its header. Raises DataError."""
     with _opened(data, name, PIXEL_LIMIT) as image:
         width, height = image.size
-        lying = image.format != "TIFF" and _orientation(image) in {5, 6, 7, 8}  # of a TIFF, Pillow's size is upright
-        return (width, height) if lying else (height, width)
+        return (width, height) if _lying(image) else (height, width)
 
 
 @cache
@@ -156,6 +165,11 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+def _lying(image: Image.Image) -> bool:
+    """Whether the stored width is the upright image's height; of a TIFF, Pillow's size is upright."""
+    return image.format != "TIFF" and _orientation(image) in {5, 6, 7, 8}
+
+
 def _upright(image: Image.Image) -> Image.Image:
     turn = _UPRIGHT.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
@@ -210,14 +224,18 @@ def fit_image(pixels: Pixels, input: Input) -> Pixels:
     return np.array(image).reshape(input.height, input.width, input.channels)
 
 
+def covered_size(input: Input) -> tuple[int, int]:
+    """(height, width) in pixels that an image has to cover, lest ``fit_image`` enlarges it."""
+    share = input.crop_fraction if input.resize == "crop" else 1.0
+    return round(input.height / share), round(input.width / share)
+
+
 def _scale(image: Image.Image, height: int, width: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _crop(image: Image.Image, input: Input) -> Image.Image:
-    height, width = _covering(
-        image, round(input.height / input.crop_fraction), round(input.width / input.crop_fraction)
-    )
+    height, width = _covering(image, *covered_size(input))
     if height * width > PIXEL_LIMIT:
         raise DataError(
             f"an image of {image.height} x {image.width} is too elongated to be cropped to "

@@ -1,92 +1,111 @@
-"""What is known of each image file, kept so that an unchanged file need not be decoded again."""
+"""What is known of each example's images, kept so that unchanged ones need not be decoded again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from fit50.data.decode import Pixels, decode_image, fit_image, read_bytes
+from fit50.data.decode import Pixels, decode_image, fit_image
+from fit50.data.sources.base import Source
 from fit50.spec.errors import DataError
 from fit50.spec.files import write_text
 from fit50.spec.network import Input
 
 
+def signature(pixels: Pixels) -> str:  # TEMP until duplicates.py is there
+    return "0"
+
+
 @dataclass(frozen=True)
 class Facts:
-    """A file as it was read.
+    """An example as it was read.
 
     Attributes:
-        stamp: size in bytes and time of change in nanoseconds.
-        sha256: of the bytes; empty where they could not be read.
-        size: height and width of the upright image in pixels, before fitting.
-        fault: why it is no usable image; empty if it is one.
+        stamp: the source's, which changes whenever an image may have changed.
+        sha256: of the image's bytes; of several images, over their digests. Empty where they could not be read.
+        size: height and width in pixels of the upright image, the first of several, before fitting.
+        fault: why it cannot be used; empty if it can.
+        signature: what the image looks like, for near-duplicates; of several images, with a space between.
     """
 
-    stamp: tuple[int, int]
+    stamp: tuple[int, ...]
     sha256: str
     size: tuple[int, int]
     fault: str
+    signature: str
 
 
-def inspect(path: Path, input: Input) -> tuple[Facts, Pixels | None]:
-    """Reads, decodes and fits one image: its facts, and uint8 (input.height, input.width, C) if it has no fault."""
-    stamp, sha256 = _stamp(path), ""
+def inspect(source: Source, index: int, inputs: Sequence[Input]) -> tuple[Facts, tuple[Pixels, ...]]:
+    """Reads, decodes and fits an example's images.
+
+    Returns:
+        Its facts, and for each input uint8 (input.height, input.width, C), or no images if it has a fault.
+    """
+    name, stamp = source.items[index].name, source.stamp(index)
     try:
-        data = read_bytes(path)
-        sha256 = hashlib.sha256(data).hexdigest()
-        pixels = decode_image(data, str(path))
-        height, width, _ = pixels.shape
-        return Facts(stamp, sha256, (height, width), ""), fit_image(pixels, input)
+        contents = _contents(source, index)
     except DataError as error:
-        return Facts(stamp, sha256, (0, 0), str(error).removeprefix(f"{path}: ")), None
+        return Facts(stamp, "", (0, 0), str(error).removeprefix(f"{source.location}/{name}: "), ""), ()
+    sha256, decoded, fitted = _digest(contents), [], []
+    for input, content in zip(inputs, contents, strict=True):
+        try:
+            decoded.append(decode_image(content, name))
+            fitted.append(fit_image(decoded[-1], input))
+        except DataError as error:
+            fault = str(error).removeprefix(f"{name}: ")
+            return Facts(stamp, sha256, (0, 0), fault if len(inputs) == 1 else f"{input.name}: {fault}", ""), ()
+    height, width, _ = decoded[0].shape
+    return Facts(stamp, sha256, (height, width), "", " ".join(map(signature, decoded))), tuple(fitted)
 
 
-def remember(index: Path, facts: Mapping[Path, Facts]) -> None:
-    """Writes the facts down, atomically. Raises StorageError."""
-    write_text(index, json.dumps({str(path): astuple(known) for path, known in facts.items()}))
+def remember(index: Path, source: Source, facts: Sequence[Facts]) -> None:
+    """Writes the facts of a source's examples down by their names, atomically. Raises StorageError."""
+    names = (item.name for item in source.items)
+    write_text(index, json.dumps({name: astuple(known) for name, known in zip(names, facts, strict=True)}))
 
 
-def recall(index: Path, paths: Sequence[Path]) -> dict[Path, Facts] | None:
-    """The facts that ``remember`` wrote, or None where a file is new or has other content now.
+def recall(index: Path, source: Source) -> list[Facts] | None:
+    """The facts that ``remember`` wrote, or None where an example is new or has other images now.
 
-    A file of the same size and time is trusted; another's content is read and compared by digest.
+    An example of the same stamp is trusted; another's images are read and compared by digest.
     """
     try:
         stored = json.loads(index.read_text(encoding="utf-8"))
         known = {
-            Path(path): Facts(tuple(stamp), sha, tuple(size), fault)
-            for path, (stamp, sha, size, fault) in stored.items()
+            name: Facts(tuple(stamp), sha, tuple(size), fault, signature)
+            for name, (stamp, sha, size, fault, signature) in stored.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return None
-    facts: dict[Path, Facts] = {}
-    for path in paths:
-        current = _current(path, known[path]) if path in known else None
+    facts: list[Facts] = []
+    for place, item in enumerate(source.items):
+        current = _current(source, place, known[item.name]) if item.name in known else None
         if current is None:
             return None
-        facts[path] = current
-    if facts != known:
-        remember(index, facts)
+        facts.append(current)
+    if facts != list(known.values()):
+        remember(index, source, facts)
     return facts
 
 
-def _current(path: Path, known: Facts) -> Facts | None:
-    stamp = _stamp(path)
+def _current(source: Source, index: int, known: Facts) -> Facts | None:
+    stamp = source.stamp(index)
     if stamp == known.stamp and not known.fault:
         return known
     try:
-        sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
+        sha256 = _digest(_contents(source, index))
     except DataError:
         sha256 = ""
     return replace(known, stamp=stamp) if sha256 == known.sha256 else None
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
+def _contents(source: Source, index: int) -> list[bytes]:
+    return [source.read(index, input) for input in range(source.inputs)]
+
+
+def _digest(contents: Sequence[bytes]) -> str:
+    first, *others = (hashlib.sha256(content).hexdigest() for content in contents)
+    return hashlib.sha256(" ".join((first, *others)).encode()).hexdigest() if others else first

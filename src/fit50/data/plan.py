@@ -1,4 +1,4 @@
-"""What becomes of each file: used in which split, or set aside."""
+"""What becomes of each example: used in which split, or set aside."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fit50.data.audit import Audit, Sizes
 from fit50.data.facts import Facts
-from fit50.data.sources.folder import FolderSource, Item
-from fit50.data.splits import SPLITS, assign, record, recorded, straddling
+from fit50.data.sources.base import Item, Source
+from fit50.data.splits import SPLITS, assign, record, recorded, straddling, together
 from fit50.spec.errors import DataError
 from fit50.spec.network import Input
 
@@ -21,97 +22,122 @@ from fit50.spec.network import Input
 _RULE = "fit50 images 1"
 
 
+def clusters(s: Sequence[str]) -> NDArray[np.int64]:  # TEMP until duplicates.py is there
+    return np.arange(len(s))
+
+
 @dataclass(frozen=True)
 class Plan:
-    """The usable images and their splits.
+    """The usable examples and their splits.
 
     Attributes:
-        items: the usable images, in the source's order.
-        places: for each split, the indices of its images in ``items``.
+        usable: indices into the source's items, ascending (N,).
+        places: for each split, indices into ``usable``, ascending.
         audit: the facts for the user.
-        identity: SHA-256 over contents, labels, splits and the input's geometry.
+        identity: SHA-256 over contents, labels, splits and the inputs' geometry.
     """
 
-    items: tuple[Item, ...]
+    usable: NDArray[np.int64]
     places: Mapping[str, Sequence[int]]
     audit: Audit
     identity: str
 
 
-def index_name(root: Path, input: Input) -> str:
-    """The name of the file that keeps the facts of a folder, for one input geometry."""
-    return f"{_digest([_RULE, str(root.resolve()), _geometry(input)])}.json"
+def index_name(location: str, inputs: Sequence[Input]) -> str:
+    """The name of the file that keeps the facts of a source, for the geometry of the inputs."""
+    return f"{_sha256([_RULE, location, _geometry(inputs)])}.json"
 
 
-def plan(source: FolderSource, facts: Mapping[Path, Facts], input: Input, kept: Path | None, seed: int) -> Plan:
-    """Sets aside what is no usable image and splits the rest; follows the record at ``kept``, or writes it.
+def plan(source: Source, facts: Sequence[Facts], inputs: Sequence[Input], kept: Path | None, seed: int) -> Plan:
+    """Sets aside what cannot be used and splits the rest; follows the record at ``kept``, or writes it.
 
     Raises:
         DataError: a class has no usable image, or none in some split; or the record is of other files.
     """
-    items = tuple(item for item in source.items if not facts[item.path].fault)
-    _refuse_lost_classes(source, items, facts)
-    known = [facts[item.path] for item in items]
-    splits = _splits(source, items, [each.sha256 for each in known], kept, seed)
+    usable = [index for index, each in enumerate(facts) if not each.fault]
+    _refuse_lost_classes(source, facts)
+    items, known = [source.items[index] for index in usable], [facts[index] for index in usable]
+    alike = _alike(known)
+    splits = _splits(source.classes, items, known, alike, kept, seed)
     labelled = [(each.sha256, item.label, split) for each, item, split in zip(known, items, splits, strict=True)]
-    places = {split: [i for i, each in enumerate(splits) if each == split] for split in SPLITS}
-    identity = _digest([_RULE, _geometry(input), source.classes, labelled])
-    return Plan(items, places, _audit(source, items, facts, splits), identity)
+    places = {split: [place for place, each in enumerate(splits) if each == split] for split in SPLITS}
+    identity = _sha256([_RULE, _geometry(inputs), source.classes, labelled])
+    faults = tuple((item.name, each.fault) for item, each in zip(source.items, facts, strict=True) if each.fault)
+    audit = _audit(source.classes, items, known, alike, splits, (*faults, *source.others))
+    return Plan(np.array(usable, np.int64), places, audit, identity)
+
+
+def _alike(known: Sequence[Facts]) -> list[tuple[int, ...]]:
+    """A mark for each example, the same for those of which every image looks like the other's."""
+    signatures = zip(*(each.signature.split() for each in known), strict=True)  # for each input (N,)
+    return list(zip(*(clusters(column).tolist() for column in signatures), strict=True))
 
 
 def _splits(
-    source: FolderSource, items: Sequence[Item], contents: Sequence[str], kept: Path | None, seed: int
+    classes: Sequence[str],
+    items: Sequence[Item],
+    known: Sequence[Facts],
+    alike: Sequence[object],
+    kept: Path | None,
+    seed: int,
 ) -> list[str]:
-    names = [_name(source, item.path) for item in items]
+    names, contents = [item.name for item in items], [each.sha256 for each in known]
     digests = dict(zip(names, contents, strict=True))
     if kept is not None and (before := recorded(kept, digests)) is not None:
         return [before[name] for name in names]
-    labels, given = [item.label for item in items], [item.split for item in items]
-    splits = assign(labels, given, seed, contents=contents, classes=source.classes)
+    keys = together(contents, [item.group for item in items], alike)
+    splits = assign([item.label for item in items], [item.split for item in items], seed, keys=keys, classes=classes)
     if kept is not None:
         record(kept, dict(zip(names, splits, strict=True)), digests)
     return splits
 
 
-def _refuse_lost_classes(source: FolderSource, items: Sequence[Item], facts: Mapping[Path, Facts]) -> None:
-    left = {item.label for item in items}
+def _refuse_lost_classes(source: Source, facts: Sequence[Facts]) -> None:
+    left = {item.label for item, each in zip(source.items, facts, strict=True) if not each.fault}
     for label, name in enumerate(source.classes):
-        if label not in left:
-            lost = [item.path for item in source.items if item.label == label]
-            first = "\n".join(f"  {path}: {facts[path].fault}" for path in lost[:3])
-            raise DataError(
-                f"class {name!r}: expected at least one usable image, found none in {len(lost)} files; "
-                f"replace them or remove the class. The first:\n{first}"
-            )
+        if label in left:
+            continue
+        lost = [(item.name, each.fault) for item, each in zip(source.items, facts, strict=True) if item.label == label]
+        first = "\n".join(f"  {item}: {fault}" for item, fault in (lost or source.others)[:3])
+        raise DataError(
+            f"class {name!r}: expected at least one usable image, found none in {len(lost)} files; "
+            f"replace them or remove the class. The first that are set aside:\n{first}"
+        )
 
 
-def _audit(source: FolderSource, items: Sequence[Item], facts: Mapping[Path, Facts], splits: Sequence[str]) -> Audit:
-    counts = {split: dict.fromkeys(source.classes, 0) for split in SPLITS}
+def _audit(
+    classes: Sequence[str],
+    items: Sequence[Item],
+    known: Sequence[Facts],
+    alike: Sequence[object],
+    splits: Sequence[str],
+    set_aside: tuple[tuple[str, str], ...],
+) -> Audit:
+    counts = {split: dict.fromkeys(classes, 0) for split in SPLITS}
     for item, split in zip(items, splits, strict=True):
-        counts[split][source.classes[item.label]] += 1
-    faults = [(_name(source, item.path), fault) for item in source.items if (fault := facts[item.path].fault)]
-    others = [(_name(source, path), _other(path)) for path in source.others]
-    sizes = np.array([facts[item.path].size for item in items])
+        counts[split][classes[item.label]] += 1
+    sizes = np.array([each.size for each in known])
+    copies = straddling(splits, [each.sha256 for each in known])
+    copied = {later for later, _ in copies}
     return Audit(
         counts=counts,
         sizes=Sizes(*((int(pair[0]), int(pair[1])) for pair in (np.median(sizes, 0), sizes.min(0), sizes.max(0)))),
-        set_aside=(*faults, *others),
-        duplicates=straddling(splits, [facts[item.path].sha256 for item in items]),
+        set_aside=set_aside,
+        duplicates=len(copies),
+        near_duplicates=tuple(
+            (items[later].name, items[earlier].name)
+            for later, earlier in straddling(splits, alike)
+            if later not in copied
+        ),
+        leaks=len(straddling(splits, [item.group for item in items])),
     )
 
 
-def _other(path: Path) -> str:
-    kind = f"the extension {path.suffix!r}" if path.suffix else "a name without extension"
-    return f"expected an image file, found {kind}; convert, rename or remove the file"
+def _geometry(inputs: Sequence[Input]) -> object:
+    """What decides the pixels: of one input a list, of several a list of such lists."""
+    each = [[input.height, input.width, input.channels, input.resize, input.crop_fraction] for input in inputs]
+    return each if len(inputs) > 1 else each[0]
 
 
-def _name(source: FolderSource, path: Path) -> str:
-    return path.relative_to(source.root).as_posix()
-
-
-def _geometry(input: Input) -> list[object]:
-    return [input.height, input.width, input.channels, input.resize, input.crop_fraction]
-
-
-def _digest(data: object) -> str:
+def _sha256(data: object) -> str:
     return hashlib.sha256(json.dumps(data, separators=(",", ":")).encode()).hexdigest()

@@ -12,6 +12,15 @@ from fit50.spec.errors import DataError
 from fit50.spec.files import write_text
 
 SPLITS = ("train", "val", "test")
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 def assign(
@@ -21,14 +30,14 @@ def assign(
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,
     *,
-    contents: Sequence[str],
+    keys: Sequence[str],
     classes: Sequence[str],
 ) -> list[str]:
     """Gives every image a split, class by class, out of the ones that have none or are the user's training images.
 
     A split that the user made is kept; of ``val`` and ``test``, those that are missing are drawn. The draw depends on
-    the seed and the contents alone, not on names or their order. Files of the same content stay together, and with
-    the user's own split where that has one of them.
+    the seed and the keys alone, not on names or their order. Images of the same key stay together, and with the user's
+    own split where that has one of them.
 
     Args:
         source_labels: the class index of each image (N,).
@@ -36,7 +45,7 @@ def assign(
         seed: decides the draw.
         val_fraction: of each class's images to draw from, at least one.
         test_fraction: likewise.
-        contents: a digest of each file's bytes (N,).
+        keys: of each image (N,), as ``together`` gives them.
         classes: the names, for errors.
 
     Returns:
@@ -51,52 +60,83 @@ def assign(
     if not all(fraction > 0 for fraction in missing.values()) or sum(missing.values()) >= 1:
         raise DataError(f"splits: expected fractions above 0 that sum to less than 1, found {missing}")
     if missing:
-        fixed = {content for content, split in zip(contents, result, strict=True) if split != "train"}
-        drawn = _draw(_groups(source_labels, contents, fixed), missing, seed, classes)
-        result = [drawn.get(content, split) for content, split in zip(contents, result, strict=True)]
+        fixed = {key for key, split in zip(keys, result, strict=True) if split != "train"}
+        drawn = _draw(_counted(source_labels, keys, fixed), missing, seed, classes)
+        result = [drawn.get(key, split) for key, split in zip(keys, result, strict=True)]
     _refuse_gaps(source_labels, result, classes)
     return result
 
 
-def _groups(labels: Sequence[int], contents: Sequence[str], fixed: set[str]) -> dict[int, Counter[str]]:
-    """For each class, how many images have each content; a content of several classes counts for the first of them."""
-    owner: dict[str, int] = {}
-    for label, content in zip(labels, contents, strict=True):
-        owner[content] = min(label, owner.get(content, label))
-    groups: dict[int, Counter[str]] = defaultdict(Counter)
-    for content in contents:
-        if content not in fixed:
-            groups[owner[content]][content] += 1
-    return groups
+def together(contents: Sequence[str], *others: Sequence[object]) -> list[str]:
+    """A key for each image (N,), the same for images that must not be parted.
+
+    Args:
+        contents: a digest of each image's bytes (N,); the least of those that stay together is their key.
+        others: of each image (N,), whatever keeps it with those that have the same: a group, or a cluster of
+            near-duplicates; None if nothing does.
+    """
+    parents = list(range(len(contents)))
+
+    def root(place: int) -> int:
+        while parents[place] != place:
+            parents[place] = place = parents[parents[place]]
+        return place
+
+    for marks in (contents, *others):
+        first: dict[object, int] = {}
+        for place, mark in enumerate(marks):
+            if mark is not None:
+                parents[root(place)] = root(first.setdefault(mark, place))
+    least: dict[int, str] = {}
+    for place, content in enumerate(contents):
+        least[root(place)] = min(content, least.get(root(place), content))
+    return [least[root(place)] for place in range(len(contents))]
+
+
+def _counted(labels: Sequence[int], keys: Sequence[str], fixed: set[str]) -> dict[int, Counter[str]]:
+    """For each class, how many images have each key."""
+    counted: dict[int, Counter[str]] = defaultdict(Counter)
+    for label, key in zip(labels, keys, strict=True):
+        if key not in fixed:
+            counted[label][key] += 1
+    return counted
 
 
 def _draw(
-    groups: Mapping[int, Counter[str]], fractions: Mapping[str, float], seed: int, classes: Sequence[str]
+    counted: Mapping[int, Counter[str]], fractions: Mapping[str, float], seed: int, classes: Sequence[str]
 ) -> dict[str, str]:
-    """The split of each content that leaves train."""
+    """The split of each key that leaves train, and a key of each class that stays.
+
+    Classes of few keys draw first; what they drew counts for the other classes that have the key.
+    """
     drawn: dict[str, str] = {}
-    for label, sizes in groups.items():
+    for label, sizes in sorted(counted.items(), key=lambda pair: (len(pair[1]), pair[0])):
         if len(sizes) <= len(fractions):
             raise DataError(
-                f"class {classes[label]!r}: expected at least {len(fractions) + 1} different images to draw "
-                f"{' and '.join(sorted(fractions))} from, found {len(sizes)}; add images or remove the class"
+                f"class {classes[label]!r}: expected at least {len(fractions) + 1} different images, or groups of "
+                f"images that belong together, to draw {' and '.join(sorted(fractions))} from, found {len(sizes)}; "
+                f"add images or remove the class"
             )
-        ranked = sorted(sizes, key=lambda content: hashlib.sha256(f"{seed}:{content}".encode()).digest())
-        for number, (split, fraction) in enumerate(fractions.items()):
-            rest = {content: sizes[content] for content in ranked if content not in drawn}
-            others = len(fractions) - number  # the splits, train among them, that still need a content
-            drawn |= dict.fromkeys(_chosen(rest, round(fraction * sizes.total()), len(rest) - others), split)
+        ranked = sorted(sizes, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
+        for number, (split, fraction) in enumerate({**fractions, "train": 0}.items()):
+            rest = {key: sizes[key] for key in ranked if key not in drawn}
+            others = len(fractions) - number  # the splits that come after
+            has = sum(size for key, size in sizes.items() if drawn.get(key) == split)
+            chosen = _chosen(rest, round(fraction * sizes.total()) - has, len(rest) - others)
+            if not chosen and not has and rest:
+                chosen = [min(rest, key=lambda key: rest[key])]
+            drawn |= dict.fromkeys(chosen, split)
     return drawn
 
 
 def _chosen(sizes: Mapping[str, int], images: int, most: int) -> list[str]:
-    """Contents in order that have about so many images in all, at least one and at most ``most`` contents."""
+    """Keys in order that have at most so many images in all, and are at most ``most`` keys."""
     chosen: list[str] = []
-    for content, size in sizes.items():
+    for key, size in sizes.items():
         if len(chosen) < most and size <= images:
-            chosen.append(content)
+            chosen.append(key)
             images -= size
-    return chosen or [min(sizes, key=lambda content: sizes[content])]
+    return chosen
 
 
 def _refuse_gaps(labels: Sequence[int], splits: Sequence[str], classes: Sequence[str]) -> None:
@@ -111,13 +151,24 @@ def _refuse_gaps(labels: Sequence[int], splits: Sequence[str], classes: Sequence
         )
 
 
-def straddling(splits: Sequence[str], contents: Sequence[str]) -> int:
-    """How many images of val and test are, byte for byte, also in an earlier split."""
-    seen: dict[str, set[str]] = defaultdict(set)
-    for split, content in zip(splits, contents, strict=True):
-        seen[split].add(content)
-    earlier = {"train": set[str](), "val": seen["train"], "test": seen["train"] | seen["val"]}
-    return sum(content in earlier[split] for split, content in zip(splits, contents, strict=True))
+def straddling(splits: Sequence[str], keys: Sequence[object]) -> list[tuple[int, int]]:
+    """Which images of val and test share a key with one of an earlier split, each with the first such; None is no key.
+
+    Args:
+        splits: of each image (N,).
+        keys: of each image (N,).
+
+    Returns:
+        Pairs of indices: the later split's image, and the earlier split's.
+    """
+    pairs: list[tuple[int, int]] = []
+    first: dict[object, int] = {}
+    for split in SPLITS:
+        members = [place for place, key in enumerate(keys) if key is not None and splits[place] == split]
+        pairs += [(place, first[keys[place]]) for place in members if keys[place] in first]
+        for place in members:
+            first.setdefault(keys[place], place)
+    return pairs
 
 
 def record(path: Path, splits: Mapping[str, str], contents: Mapping[str, str]) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import assert_never
-
-from torch import nn
 
 from fit50.compress import prune, quantize
 from fit50.data.dataset import Dataset
 from fit50.evaluate.metrics import largest_difference
 from fit50.nn.compose import compose
-from fit50.pipeline.store import RunLog, Store
+from fit50.pipeline.store import Run, RunLog, Store
 from fit50.runtimes.base import sha256
 from fit50.spec.digest import digest
 from fit50.spec.errors import CheckpointError, SpecError
@@ -21,60 +19,108 @@ from fit50.spec.monitor import Monitor
 from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Step
 from fit50.spec.training import Teacher, Train
 from fit50.train import train
+from fit50.train.devices import ONE, Devices
+from fit50.train.logging import Logging, loggers
+from fit50.train.teachers import Teaching, teaching
 from fit50.weights.checkpoint import Checkpoint
-from fit50.weights.foreign import fit_classes, load_weights, redrawn, refuse_other_classes
+from fit50.weights.foreign import fit_classes, load_weights, redrawn
 from fit50.weights.origin import local_file
 from fit50.weights.surgery import morph
 
 
-def realise(recipe: Recipe, dataset: Dataset, store: Store, monitor: Monitor) -> Checkpoint:
+@dataclass(frozen=True)
+class _Work:
+    """What every step of a recipe needs."""
+
+    dataset: Dataset
+    store: Store
+    monitor: Monitor
+    devices: Devices
+    trackers: Sequence[str]
+
+
+def realise(
+    recipe: Recipe,
+    dataset: Dataset,
+    store: Store,
+    monitor: Monitor,
+    *,
+    devices: Devices = ONE,
+    trackers: Sequence[str] = (),
+) -> Checkpoint:
     """The checkpoint that a recipe leads to on a data set.
 
     The results of Train and Prune are kept in the store, and the longest finished prefix is taken from there; the
     other steps take no time worth keeping. A killed call, repeated, goes on where it was and ends with the same bits.
+
+    Args:
+        recipe: the steps.
+        dataset: what they learn from.
+        store: where they are kept.
+        monitor: told of everything.
+        devices: that train.
+        trackers: where the figures of training go besides the run's folder (see ``loggers``).
     """
+    return _realise(recipe, _Work(dataset, store, monitor, devices, trackers))
+
+
+def _realise(recipe: Recipe, work: _Work) -> Checkpoint:
     last = recipe.steps[-1]
     keeps = isinstance(last, Train | Prune)
-    run = store.run(recipe, dataset.identity) if keeps else None
+    run = work.store.run(recipe, work.dataset.identity) if keeps else None
     if run is not None and run.model.exists():
         return Checkpoint.load(run.model)
     if isinstance(last, Load):
-        return load(last, dataset.classes, recipe.seed)
-    before = realise(recipe.prefix(len(recipe.steps) - 1), dataset, store, monitor)
-    if run is not None:
-        monitor = RunLog(run, monitor)
+        return load(last, work.dataset.classes, recipe.seed)
+    before = _realise(recipe.prefix(len(recipe.steps) - 1), work)
+    if run is not None and work.store.writes:
+        work = replace(work, monitor=RunLog(run, work.monitor))
     if len(recipe.steps) == 2 and (reason := redrawn(before)):
-        monitor.say(f"the classifier is {reason}")
-        monitor.record("classifier", {"classifier": reason})
-    if run is None:
-        return _performed(before, last, recipe, dataset, store, monitor, Path())
-    result = _performed(before, last, recipe, dataset, store, monitor, run.training)
-    origin = {"recipe": digest(recipe), "dataset": dataset.identity, "seed": str(recipe.seed)}
-    result = replace(result, provenance={**(result.provenance or {}), **origin})
-    result.save(run.model)
-    run.training.unlink(missing_ok=True)
+        work.monitor.say(f"the classifier is {reason}")
+        work.monitor.record("classifier", {"classifier": reason})
+    result = _performed(before, last, recipe, work, run)
+    if run is not None and work.store.writes:
+        origin = {"recipe": digest(recipe), "dataset": work.dataset.identity, "seed": str(recipe.seed)}
+        result = replace(result, provenance={**(result.provenance or {}), **origin})
+        result.save(run.model)
+        run.training.unlink(missing_ok=True)
     return result
 
 
-def _performed(
-    before: Checkpoint, step: Step, recipe: Recipe, dataset: Dataset, store: Store, monitor: Monitor, training: Path
-) -> Checkpoint:
+def _performed(before: Checkpoint, step: Step, recipe: Recipe, work: _Work, run: Run | None) -> Checkpoint:
     """One step after the first, by its type."""
     seed = step_seed(recipe)
     match step:
         case Morph():
-            return _morphed(before, step, dataset, seed, monitor)
+            return _morphed(before, step, work.dataset, seed, work.monitor)
         case Train():
-            teacher = _teacher(step.teacher, before, recipe, dataset, store, monitor) if step.teacher else None
-            return train(before, step, dataset, seed=seed, saved=training, monitor=monitor, teacher=teacher)
+            assert run is not None
+            return _trained(before, step, recipe, work, run)
         case Prune():
-            return prune(before, step, dataset, seed=seed)
+            return prune(before, step, work.dataset, seed=seed)
         case Quantize():
-            return quantize(before, step, dataset)
+            return quantize(before, step, work.dataset)
         case Load():
             raise AssertionError("a recipe loads only in its first step")
         case _:
             assert_never(step)
+
+
+def _trained(before: Checkpoint, step: Train, recipe: Recipe, work: _Work, run: Run) -> Checkpoint:
+    """What training makes, with its figures in the run's folder and wherever else they shall go."""
+    teacher = _teacher(step.teacher, before, recipe, work) if step.teacher else None
+    kept = loggers(work.trackers, run.folder) if work.store.writes else []
+    with Logging(kept, step.model_dump(), work.monitor) as monitor:
+        return train(
+            before,
+            step,
+            work.dataset,
+            seed=step_seed(recipe),
+            saved=run.training,
+            monitor=monitor,
+            teaching=teacher,
+            devices=work.devices,
+        )
 
 
 def _morphed(before: Checkpoint, step: Morph, dataset: Dataset, seed: int, monitor: Monitor, n: int = 64) -> Checkpoint:
@@ -106,7 +152,16 @@ def load(step: Load, classes: tuple[str, ...], seed: int) -> Checkpoint:
 
 
 def _file(weights: str, expected: str | None, step: Load | None = None) -> Checkpoint:
+    _refuse_changed(weights, expected)
     checkpoint = load_weights(weights)
+    if step is not None and step.network is not None:
+        head = step.network.head.model_copy(update={"classes": checkpoint.network.head.classes})
+        checkpoint = checkpoint.with_(network=step.network.model_copy(update={"head": head}))
+    return checkpoint
+
+
+def _refuse_changed(weights: str, expected: str | None) -> None:
+    """Raises CheckpointError unless the file has this SHA-256, SpecError where none is given."""
     found = sha256(local_file(weights))
     if expected is None:
         raise SpecError(f"{weights}: expected its sha256 beside it, lest a changed file go unnoticed; it is {found}")
@@ -114,32 +169,13 @@ def _file(weights: str, expected: str | None, step: Load | None = None) -> Check
         raise CheckpointError(
             f"{weights}: expected SHA-256 {expected[:12]}..., found {found[:12]}...; the file was changed"
         )
-    if step is not None and step.network is not None:
-        head = step.network.head.model_copy(update={"classes": checkpoint.network.head.classes})
-        checkpoint = checkpoint.with_(network=step.network.model_copy(update={"head": head}))
-    return checkpoint
 
 
-def _teacher(
-    teacher: Teacher, student: Checkpoint, recipe: Recipe, dataset: Dataset, store: Store, monitor: Monitor
-) -> nn.Module:
-    """The teacher's module, in evaluation mode, which is shown what the student is shown.
-
-    Raises CheckpointError where its classes are not the data set's, or its images were prepared otherwise.
-    """
+def _teacher(teacher: Teacher, student: Checkpoint, recipe: Recipe, work: _Work) -> Teaching:
+    """Who answers for a training's teacher. Raises CheckpointError where its classes are not the data set's."""
+    for each in teacher.files:
+        _refuse_changed(each.weights, each.sha256)
+    after = None
     if teacher.after is not None:
-        return realise(recipe.prefix(teacher.after), dataset, store, monitor).module()
-    assert teacher.weights is not None
-    checkpoint = _file(teacher.weights, teacher.sha256)
-    refuse_other_classes(checkpoint, dataset.classes, teacher.weights)
-    if _prepared(checkpoint) != _prepared(student):
-        raise CheckpointError(
-            f"{teacher.weights}: expected a teacher whose images have the student's mean, std and order of channels, "
-            f"{_prepared(student)}, found {_prepared(checkpoint)}; give the student the teacher's with --set "
-            "network.inputs[0]..."
-        )
-    return checkpoint.module().requires_grad_(False)
-
-
-def _prepared(checkpoint: Checkpoint) -> list[tuple[object, ...]]:
-    return [(image.mean, image.std, image.order) for image in checkpoint.network.inputs]
+        after = _realise(recipe.prefix(teacher.after), work)
+    return teaching(teacher, after, student.network.inputs, work.dataset.classes)

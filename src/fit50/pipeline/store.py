@@ -43,14 +43,23 @@ class Run:
 
 @dataclass(frozen=True)
 class Store:
-    """All runs below one folder; whatever ran once is found again by its digest."""
+    """All runs below one folder; whatever ran once is found again by its digest.
+
+    Of several processes that train together, one ``writes``.
+    """
 
     folder: Path
+    writes: bool = True
 
     def run(self, recipe: Recipe, dataset: str) -> Run:
-        """The run of a recipe on the data set with this identity; its folder exists afterwards. Raises StorageError."""
+        """The run of a recipe on the data set with this identity.
+
+        Its folder exists afterwards, where this process writes. Raises StorageError.
+        """
         name = hashlib.sha256(f"{digest(recipe)}:{dataset}".encode()).hexdigest()[:16]
         run = Run(self.folder / name)
+        if not self.writes:
+            return run
         with storage_errors(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)
         if not (run.folder / "recipe.yaml").exists():

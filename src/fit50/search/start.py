@@ -27,7 +27,7 @@ def start_network(request: Request) -> Network:
         network = checkpoint.network
         size = request.image_size or (network.inputs[0].height if checkpoint.provenance else None)
     if size != network.inputs[0].height or request.start is None:
-        network = sized(network, size or fitting_size(peek(request.data).sizes))
+        network = sized(network, size or fitting_size(peek(request.data, request.pair).sizes))
     network = edit_all(network, ((change.path.removeprefix("network."), change.value) for change in request.edits))
     cost(network)  # refuses what is not built before anything is read
     return network

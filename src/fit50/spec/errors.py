@@ -12,6 +12,8 @@
     - MissingExtraError  an optional dependency that is not installed
     - StorageError       a folder that cannot be written, or a full disk
     - TrainingDiverged   a loss that is no longer finite
+    - OutOfMemory        a batch that no device can hold
+  + Stopped              a request from outside to stop, once what was done is kept (exit code 143)
 
 Every message names the thing, what was expected, what was found and what to do.
 """
@@ -69,3 +71,11 @@ class StorageError(UserError):
 
 class TrainingDiverged(UserError):
     """A loss that is no longer finite."""
+
+
+class OutOfMemory(UserError):
+    """A batch that no device can hold, in however many pieces."""
+
+
+class Stopped(Fit50Error):
+    """A request from outside to stop, which came in the middle of a training; its state is kept."""

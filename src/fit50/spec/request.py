@@ -93,9 +93,13 @@ class Effort(Value):
 
 
 class Request(Value):
-    """The main job: fit a ResNet-50 to these images and this device, under this budget."""
+    """The main job: fit a ResNet-50 to these images and this device, under this budget.
+
+    ``pair`` is a second root of images, for a network of two inputs.
+    """
 
     data: str
+    pair: str | None = None
     start: str | None = None
     network: str = "resnet50"
     edits: tuple[Edit, ...] = ()

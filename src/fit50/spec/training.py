@@ -187,7 +187,8 @@ class Teacher(Value):
     Attributes:
         temperature: by which logits are divided before the softmax.
         method: the loss between the answers.
-        features: a loss between inner maps besides.
+        features: a loss between inner maps besides; its stages by their names in both networks, ``layer3``, or in the
+            student and in the teacher, ``layer3:stages.2``.
     """
 
     after: PositiveInt | None = None
@@ -198,6 +199,12 @@ class Teacher(Value):
     weight: float = Field(0.4, gt=0, le=1)
     method: Method = KD()
     features: Features | None = None
+
+    @property
+    def files(self) -> tuple[Answers, ...]:
+        """All teachers but the one of the same recipe."""
+        own = () if self.weights is None else (Answers(weights=self.weights, sha256=self.sha256),)
+        return own + self.others
 
     @model_validator(mode="after")
     def _is_one_teacher(self) -> Teacher:
@@ -213,6 +220,8 @@ class Train(Value):
 
     Attributes:
         batch: images in a step, over all devices.
+        repeats: how often a batch shows each of its images, in different views (repeated augmentation, Hoffer et al.
+            2020); an epoch then goes through a part of the images.
         accumulate: pieces in which a batch goes through the network; more where memory runs out.
         stage_decay: the rate of each stage is this times the next one's, the stem's lowest (discriminative rates,
             Howard and Ruder 2018); none for one rate.
@@ -236,6 +245,7 @@ class Train(Value):
     kind: Literal["train"] = "train"
     epochs: PositiveInt = 30
     batch: PositiveInt = 64
+    repeats: PositiveInt = 1
     accumulate: PositiveInt = 1
     optimizer: Optimizer = SGD()
     schedule: Schedule = Cosine()

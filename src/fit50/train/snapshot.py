@@ -1,7 +1,8 @@
-"""The state of an unfinished training, in one safetensors file: weights, optimizer, average, epoch."""
+"""The state of an unfinished training, in one safetensors file: weights, optimizer, average, and how far it is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,40 +10,91 @@ from safetensors import safe_open
 from torch import Tensor, nn, optim
 from torch.optim.swa_utils import AveragedModel
 
+from fit50.nn.resnet import ResNet
+from fit50.spec.errors import CheckpointError
 from fit50.weights.checkpoint import write_tensors
 
 
-def save(path: Path, epoch: int, module: nn.Module, optimizer: optim.Optimizer, average: AveragedModel | None) -> None:
-    """Writes the state after ``epoch`` epochs, atomically. Raises StorageError."""
-    tensors = {f"module.{key}": tensor for key, tensor in module.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
-    if average is not None:
-        tensors |= {f"average.{key}": tensor for key, tensor in average.state_dict().items()}
-    write_tensors(path, tensors, {"epoch": str(epoch)})
+@dataclass
+class State:
+    """All that changes while a network trains; no random state, for each step draws from its own seed.
+
+    Attributes:
+        module: the network that learns.
+        optimizer: over its parameters, and those of ``beside``.
+        average: the averaged weights, or None.
+        beside: what learns beside the network and is not kept, such as a hint's projections; or None.
+        loss: the sum of this epoch's losses so far, on the device.
+        done: steps.
+        lowered: how often the rate was lowered after a loss that was not finite.
+        pieces: in which a batch goes through the network.
+    """
+
+    module: ResNet
+    optimizer: optim.Optimizer
+    average: AveragedModel | None
+    beside: nn.Module | None
+    loss: Tensor
+    done: int = 0
+    lowered: int = 0
+    pieces: int = 1
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss and all weights are; asks the device."""
+        sums = [tensor.sum(dtype=torch.float64) for tensor in self.module.state_dict().values()]
+        return bool((self.loss + torch.stack(sums).sum()).isfinite())
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What has a state dict of tensors, by name."""
+        known = {"module": self.module, "average": self.average, "beside": self.beside}
+        return {name: module for name, module in known.items() if module is not None}
 
 
-def restore(path: Path, module: nn.Module, optimizer: optim.Optimizer, average: AveragedModel | None) -> int:
-    """Puts a saved state back and returns the epochs that are done; 0 where there is no file."""
-    if not path.exists():
-        return 0
+def save(path: Path, state: State) -> None:
+    """Writes the state, atomically: a full disk leaves the last one. Raises StorageError."""
+    tensors = {
+        f"{name}.{key}": tensor
+        for name, module in state.modules().items()
+        for key, tensor in module.state_dict().items()
+    }
+    for index, values in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items() if isinstance(value, Tensor)}
+    for index, group in enumerate(state.optimizer.param_groups):
+        tensors |= {f"group.{index}.{key}": value for key, value in group.items() if isinstance(value, Tensor)}
+    numbers = {"done": state.done, "lowered": state.lowered, "pieces": state.pieces}
+    write_tensors(path, tensors | {"loss": state.loss}, {key: str(number) for key, number in numbers.items()})
+
+
+def restore(path: Path, state: State, steps: int) -> None:
+    """Puts a saved state back. Raises CheckpointError where it is another training's than one of so many steps."""
     with safe_open(path, framework="pt") as file:
-        epoch = int(file.metadata()["epoch"])
+        numbers = {key: int(text) for key, text in file.metadata().items()}
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+
+    if numbers.get("done", steps) >= steps:
+        raise CheckpointError(f"{path}: holds {numbers.get('done')} steps of another training; remove it")
 
     def below(prefix: str) -> dict[str, Tensor]:
         return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
-    module.load_state_dict(below("module."))
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
+    try:
+        for name, module in state.modules().items():
+            module.load_state_dict(below(f"{name}."))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: holds the state of another training; remove it ({error})") from None
+    parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
+    kept: dict[int, dict[str, Tensor]] = {}
     for key, tensor in below("optimizer.").items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = _laid_out_like(parameters[int(index)], tensor)
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    if average is not None:
-        average.load_state_dict(below("average."))
-    return epoch
+        kept.setdefault(int(index), {})[name] = _laid_out_like(parameters[int(index)], tensor)
+    groups = state.optimizer.state_dict()["param_groups"]
+    for key, tensor in below("group.").items():
+        index, name = key.split(".", 1)
+        groups[int(index)][name] = tensor
+    state.optimizer.load_state_dict({"state": kept, "param_groups": groups})
+    state.loss.copy_(tensors["loss"])
+    state.done, state.lowered, state.pieces = numbers["done"], numbers["lowered"], numbers["pieces"]
 
 
 def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:

@@ -74,8 +74,18 @@ def origin(weights: Path | str) -> Origin:
 
 
 def local_file(weights: Path | str) -> Path:
-    """The file of weights, as ``origin`` finds it. Raises what it raises."""
-    return origin(weights).file
+    """The file of weights, as ``origin`` finds it. Raises what it raises.
+
+    It need not be what fit50 can build: an ONNX file, any model ``timm:vit_base_patch16_224`` of timm's on the Hub, or
+    a file with the weights of such a model, ``timm:vit_base_patch16_224:file.safetensors``.
+    """
+    match str(weights).split(":", 2):
+        case ["timm", _, file]:
+            return _existing(Path(file))
+        case ["timm", name]:
+            return _whole(f"timm/{name}", str(weights))
+        case _:
+            return origin(weights).file
 
 
 def _existing(path: Path) -> Path:
@@ -130,11 +140,17 @@ def _huggingface(name: str, text: str) -> Origin:
 
 def _repository(repository: str, text: str, files: tuple[str, ...] = _WHOLE) -> Origin:
     """The first of these files that the repository has, and how its images were prepared, if it says it."""
+    found = _whole(repository, text, files)
+    beside = fetched(repository, "config.json", text)
+    return Origin(found, Configuration.of(beside, text).image(text) if beside else None)
+
+
+def _whole(repository: str, text: str, files: tuple[str, ...] = _WHOLE) -> Path:
+    """The first of these files that the repository has."""
     found = next((path for file in files if (path := fetched(repository, file, text))), None)
     if found is None:
         raise CheckpointError(
             f"{text}: expected {' or '.join(files)} in the repository {repository!r}, found none; name a file of it: "
             f"hf:{repository}/file.safetensors"
         )
-    beside = fetched(repository, "config.json", text)
-    return Origin(found, Configuration.of(beside, text).image(text) if beside else None)
+    return found

@@ -6,29 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fit50.data.decode import image_suffixes
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fit50.data.decode import image_suffixes, read_bytes
+from fit50.data.sources.base import Item, shuffled
+from fit50.data.splits import SPLIT_NAMES
 from fit50.spec.errors import DataError
 
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 _CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 _LAYOUT = "expected <root>/{train,val,test}/<class>/<images>, or <root>/<class>/<images>"
-
-
-@dataclass(frozen=True)
-class Item:
-    """An image file, the index of its class, and its split where the folders say one."""
-
-    path: Path
-    label: int
-    split: str | None
 
 
 @dataclass(frozen=True)
@@ -36,16 +24,16 @@ class FolderSource:
     """What a folder holds, in an order that depends on names only.
 
     Attributes:
-        root: the folder.
+        root: the folder, resolved.
         classes: the names of the class folders, sorted.
-        items: the images, sorted by split, class and path.
+        items: the images, sorted by split, class and path, by which each is named below the root.
         others: files in class folders whose extension is no image format's.
     """
 
     root: Path
     classes: tuple[str, ...]
     items: tuple[Item, ...]
-    others: tuple[Path, ...]
+    others: tuple[tuple[str, str], ...]
 
     @classmethod
     def open(cls, root: Path) -> FolderSource:
@@ -64,6 +52,37 @@ class FolderSource:
         except OSError as error:
             raise DataError(f"{root}: expected a readable folder, found: {error}; check its permissions") from None
 
+    @property
+    def location(self) -> str:
+        """The folder."""
+        return str(self.root)
+
+    @property
+    def inputs(self) -> int:
+        """One."""
+        return 1
+
+    def read(self, index: int, input: int = 0) -> bytes:
+        """The file's content. Raises DataError."""
+        return read_bytes(self.root / self.items[index].name)
+
+    def stamp(self, index: int) -> tuple[int, ...]:
+        """The file's size in bytes and time of change in nanoseconds."""
+        return file_stamp(self.root / self.items[index].name)
+
+    def order(self, indices: NDArray[np.int64], generator: torch.Generator) -> NDArray[np.int64]:
+        """Shuffled."""
+        return shuffled(indices, generator)
+
+
+def file_stamp(path: Path) -> tuple[int, int]:
+    """A file's size in bytes and time of change in nanoseconds; -1 where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
 
 def _source(root: Path) -> FolderSource:
     splits = _split_folders(root)
@@ -76,19 +95,24 @@ def _source(root: Path) -> FolderSource:
         only = reference[classes[0]]
         raise DataError(f"{only.parent}: expected at least two class folders, found only {only.name!r}; {_hint(only)}")
     items: list[Item] = []
-    others: list[Path] = []
+    others: list[tuple[str, str]] = []
     for split, folders in listed.items():
         for name, folder in folders.items():
             images, rest = _sorted_files(folder)
-            items += (Item(path, classes.index(name), split) for path in images)
-            others += rest
-    return FolderSource(root, classes, tuple(items), tuple(others))
+            items += (Item(path.relative_to(root).as_posix(), classes.index(name), split) for path in images)
+            others += ((path.relative_to(root).as_posix(), _no_image(path)) for path in rest)
+    return FolderSource(root.resolve(), classes, tuple(items), tuple(others))
+
+
+def _no_image(path: Path) -> str:
+    kind = f"the extension {path.suffix!r}" if path.suffix else "a name without extension"
+    return f"expected an image file, found {kind}; convert, rename or remove the file"
 
 
 def _split_folders(root: Path) -> dict[str | None, Path]:
     """Each split's folder; for a root of class folders, the root itself under None."""
     folders = _folders(root)
-    found = [(split, folder) for folder in folders if (split := _SPLITS.get(folder.name.lower()))]
+    found = [(split, folder) for folder in folders if (split := SPLIT_NAMES.get(folder.name.lower()))]
     if not found:
         return {None: root}
     names = _names(folder.name for folder in folders)
@@ -111,7 +135,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
         raise DataError(f"{folder}: {_LAYOUT}; found no images and no class folders; check the path")
     for each in folders:
         inner = [sub.name for sub in _folders(each)]
-        if inner and all(name.lower() in _SPLITS for name in inner):
+        if inner and all(name.lower() in SPLIT_NAMES for name in inner):
             raise DataError(
                 f"{each}: {_LAYOUT}; found {_names(inner)} below a folder that should be a class's; "
                 f"if {each.name!r} is a class, put the split above it; else give {each} as the root"
