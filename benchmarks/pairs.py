@@ -1,11 +1,11 @@
-"""A paired data set made from packages: noisy pictures of digits, and noisy spectrograms of the same digits spoken.
+"""A paired data set made from packages: noisy images of digits, and noisy spectrograms of the same digits spoken.
 
-The pictures are scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin and Kaynak 1998), each in one split
+The images are scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin and Kaynak 1998), each in one split
 only; since there are more pairs than digits, a digit comes several times within its split, each time with other noise.
 The words are spoken by Debian's espeak-ng in seven accents of English, at several speeds and pitches; no speaker is in
-two splits. Noise is added such that neither alone is enough: at the default levels, scikit-learn's ``SVC()`` on the
-pixels gets @IMAGE % of the test pictures, @SOUND % of the test sounds, and @BOTH % of both side by side
-(``python benchmarks/pairs.py ROOT --score``, seed 0).
+two splits. Noise is added such that neither alone is enough: at the default levels a support-vector machine on the
+pixels gets 83.4 % of the test images, 82.2 % of the test sounds, and 90.0 % of both side by side (seed 0; with seed 1
+83.1, 81.2 and 89.2). Without noise it gets 99.1 %, and 94.3 % of the sounds, whose speakers are new to it.
 
     python benchmarks/pairs.py runs/pairs
 """
@@ -35,10 +35,11 @@ Floats = NDArray[np.float64]
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ACCENTS = ("en-029", "en-gb", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-gb-x-rp", "en-us")
 SPEAKERS = {
-    "train": tuple("f1 f3 f5 linda shelby grandma m1 m3 m5 m7 john max robert travis zac Alex Denis Michael".split()),
+    "train": ("f1", "f3", "f5", "linda", "shelby", "grandma", "m1", "m3", "m5", "m7", "john", "max", "robert", "travis",
+              "zac", "Alex", "Denis", "Michael"),
     "val": ("f2", "Annie", "m2", "quincy"),
     "test": ("f4", "Andrea", "steph", "m4", "m6", "m8", "david", "Mario"),
-}
+}  # fmt: skip
 IMAGE_NOISE, SOUND_NOISE = 0.4, 1.0
 PAIRS = {"train": 200, "val": 50, "test": 100}
 DIGITS = {"train": 0.5, "val": 0.15, "test": 0.35}

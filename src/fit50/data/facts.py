@@ -9,14 +9,11 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from fit50.data.decode import Pixels, decode_image, fit_image
+from fit50.data.duplicates import signature
 from fit50.data.sources.base import Source
 from fit50.spec.errors import DataError
 from fit50.spec.files import write_text
 from fit50.spec.network import Input
-
-
-def signature(pixels: Pixels) -> str:  # TEMP until duplicates.py is there
-    return "0"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fit50.data.audit import Audit, Sizes
+from fit50.data.duplicates import clusters
 from fit50.data.facts import Facts
 from fit50.data.sources.base import Item, Source
 from fit50.data.splits import SPLITS, assign, record, recorded, straddling, together
@@ -20,10 +21,6 @@ from fit50.spec.network import Input
 
 # Part of every identity; raised when decoding or fitting gives other pixels than before.
 _RULE = "fit50 images 1"
-
-
-def clusters(s: Sequence[str]) -> NDArray[np.int64]:  # TEMP until duplicates.py is there
-    return np.arange(len(s))
 
 
 @dataclass(frozen=True)
