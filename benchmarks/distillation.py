@@ -101,7 +101,7 @@ def answers(
     images = data(chosen, reported, given.out / "cache")
     start = Checkpoint(network(0.5), initial(network(0.5), seed), images.classes)
     step = Train(epochs=given.epochs, batch=64, optimizer=AdamW(lr=rate), ema=0.99, augment=AUGMENT, teacher=setting)
-    taught = None if setting is None else ModuleTeacher.of(teacher(given))
+    taught = None if setting is None else ModuleTeacher(teacher(given).module(), (INPUT,))
     begun = time.monotonic()
     saved = given.out / f"{kept.stem}.training"
     after = train(start, step, images, seed=seed, saved=saved, monitor=Monitor(), teaching=taught)
@@ -153,7 +153,11 @@ def main() -> None:
     for way, (setting, rate, trials) in found.items():
         each = 100 * hits[way].mean(1)
         line: dict[str, Any] = {"way": way, "rate": rate, "trials": trials, "seeds": each.tolist()}
-        line |= {"teacher": setting and setting.canonical(), "mean": float(each.mean()), "spread": float(each.std(ddof=1))}
+        line |= {
+            "teacher": setting and setting.canonical(),
+            "mean": float(each.mean()),
+            "spread": float(each.std(ddof=1)),
+        }
         text = f"{way:<17} {each.mean():.2f} % (n={len(each)} seeds, standard deviation {each.std(ddof=1):.2f})"
         for other in list(found)[: list(found).index(way)]:
             ahead = difference(hits[way].mean(0), hits[other].mean(0))
@@ -162,7 +166,8 @@ def main() -> None:
             text += f"; ahead of {other} by {ahead.points:+.2f} [{ahead.low:+.2f}, {ahead.high:+.2f}]"
         print(text)
         lines.append(line)
-    known = float(correct(Deployed(teacher(given).module()).eval(), data(np.arange(8), reported, given.out / "cache").split("val")).mean())
+    watched = data(np.arange(8), reported, given.out / "cache").split("val")
+    known = float(correct(Deployed(teacher(given).module()).eval(), watched).mean())
     print(f"{'teacher':<17} {100 * known:.2f} %")
     facts = {
         "environment": environment().model_dump(),

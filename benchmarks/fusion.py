@@ -1,9 +1,9 @@
 """Whether two inputs know more than one: M-MFFnet on noisy digits and their noisy spoken names.
 
-Each seed trains, with one recipe, on the same pairs: a ResNet-50 on the images alone, one on the spectrograms alone, the
-two fused (norms for each input, and now and then one input hidden), and the control, fused too, whose spectrograms are
-of any digit. The weights after the last epoch are kept: nothing is chosen. The test pairs, of images and voices that
-occur nowhere else, are read once for each. Needs Debian's espeak-ng.
+Each seed trains, with one recipe, on the same pairs: a ResNet-50 on the images alone, one on the spectrograms alone,
+the two fused (norms for each input, and now and then one input hidden), and the control, fused too, whose spectrograms
+are of any digit. The weights after the last epoch are kept: nothing is chosen. The test pairs, of images and voices
+that occur nowhere else, are read once for each. Needs Debian's espeak-ng.
 
     python benchmarks/fusion.py --out runs/fusion --json benchmarks/fusion.json
 

@@ -91,7 +91,7 @@ def spectrogram(wave: Floats) -> Pixels:
 def mel_bands(frequencies: Floats) -> Floats:
     """Triangles of equal width in mel (O'Shaughnessy 1987): what each band takes of each frequency, (SIDE, F)."""
     mel = 2595 * np.log10(1 + np.stack([LOWEST, HIGHEST]) / 700)
-    edges = 700 * (10 ** (np.linspace(*mel, SIDE + 2) / 2595) - 1)
+    edges = 700 * (10 ** (np.linspace(mel[0], mel[1], SIDE + 2) / 2595) - 1)
     low, centre, high = (edges[i : SIDE + i, None] for i in range(3))
     return np.minimum((frequencies - low) / (centre - low), (high - frequencies) / (high - centre)).clip(0)
 

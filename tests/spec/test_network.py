@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from fit50.spec import presets
 from fit50.spec.blocks import CBAM, ECA, SE, Basic, Bottleneck, ReLU, Swish
 from fit50.spec.digest import digest, edit
-from fit50.spec.errors import NotBuiltError, SpecError
+from fit50.spec.errors import SpecError
 from fit50.spec.network import FPN, HFF, Detector, Fusion, Input, Network, Segmenter, Stage, Stem
 from fit50.spec.value import Value
 
@@ -263,12 +263,6 @@ def test_a_settled_network_has_reached_its_betas() -> None:
     assert [stage.blocks[0].activation for stage in settled.stages] == [None, Swish(), ReLU(), None]
     assert settled.settled() == settled
     assert presets.resnet().settled() == presets.resnet()
-
-
-def test_the_only_image_is_asked_for() -> None:
-    assert presets.network("resnet50", size=96).image == Input(height=96, width=96)
-    with pytest.raises(NotBuiltError, match=r"takes two inputs \(rgb and thermal\)"):
-        _ = two_inputs().image
 
 
 def test_a_name_stands_for_a_value_with_its_defaults() -> None:

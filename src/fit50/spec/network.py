@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from fit50.spec.blocks import Activation, Block, Rate, ReLU, by_name, settled
-from fit50.spec.errors import NotBuiltError
 from fit50.spec.value import Value
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -200,14 +199,6 @@ class Network(Value):
     neck: Annotated[FPN | None, BeforeValidator(by_name)] = None
     fusion: Annotated[Fusion | None, BeforeValidator(by_name)] = None
     head: Head = Classifier()
-
-    @property
-    def image(self) -> Input:
-        """The only input. Raises NotBuiltError where there are two, for which no data can be read yet."""
-        if len(self.inputs) > 1:
-            names = " and ".join(image.name for image in self.inputs)
-            raise NotBuiltError(f"network: takes two inputs ({names}); reading paired images is not built yet")
-        return self.inputs[0]
 
     def settled(self) -> Network:
         """The network once every Swish has reached its beta."""
