@@ -7,7 +7,7 @@ that occur nowhere else, are read once for each. Needs Debian's espeak-ng.
 
     python benchmarks/fusion.py --out runs/fusion --json benchmarks/fusion.json
 
-Finished trainings are kept in ``--out``.
+Finished trainings are kept in ``--out``; those that the JSON has, by the same recipe, are not repeated.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pairs import build, shuffled
 
 from fit50.data.dataset import Dataset, open_dataset
@@ -73,24 +74,38 @@ def hidden(images: Images, missing: int) -> Images:
 
 def measured(way: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """One training, unless it was done before, and its answers to the test pairs."""
+    known = json.loads(given.json.read_text(encoding="utf-8")) if given.json.exists() else {}
+    recipe = RECIPE.model_copy(update={"epochs": given.epochs})
+    for row in known.get("runs", []) if known.get("recipe") == recipe.canonical() else []:
+        if (row["way"], row["seed"]) == (way, seed):
+            return row
     kept = given.out / f"{way}-{seed}.json"
     if kept.exists():
         return json.loads(kept.read_text(encoding="utf-8"))
     data = pairs(given.out / "pairs", way, given.out / "cache")
-    step = RECIPE.model_copy(update={"epochs": given.epochs})
     start = Checkpoint(network(way), initial(network(way), seed), data.classes)
     begun = time.monotonic()
-    trained = train(start, step, data, seed=seed, saved=given.out / f"{way}-{seed}.training", monitor=Monitor())
+    trained = train(start, recipe, data, seed=seed, saved=given.out / f"{way}-{seed}.training", monitor=Monitor())
     seconds, test = time.monotonic() - begun, data.split("test")
     module = Deployed(trained.module()).eval()
     row: dict[str, Any] = {"way": way, "seed": seed, "seconds": seconds}
-    row["correct"] = correct(module, test).tolist()
+    row["correct"] = text(correct(module, test))
     if way == "fused":
-        row["without image"] = correct(module, hidden(test, 0)).tolist()
-        row["without sound"] = correct(module, hidden(test, 1)).tolist()
+        row["without image"] = text(correct(module, hidden(test, 0)))
+        row["without sound"] = text(correct(module, hidden(test, 1)))
     write_text(kept, json.dumps(row))
-    print(f"{way} seed {seed}: test {accuracy(np.array(row['correct']))}, {seconds:.0f} s", flush=True)
+    print(f"{way} seed {seed}: test {accuracy(hits(row['correct']))}, {seconds:.0f} s", flush=True)
     return row
+
+
+def text(correct: NDArray[np.bool_]) -> str:
+    """A digit an image: 1 where it is answered correctly."""
+    return "".join(str(int(each)) for each in correct)
+
+
+def hits(text: str) -> NDArray[np.bool_]:
+    """What ``text`` wrote (N,)."""
+    return np.frombuffer(text.encode(), np.uint8) == ord("1")
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -98,12 +113,12 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     lines = []
     for name in (*WAYS, "without image", "without sound"):
         mine = [row for row in rows if row["way"] == (name if name in WAYS else "fused")]
-        hits = np.array([row["correct" if name in WAYS else name] for row in mine])  # (seeds, N)
-        each = [accuracy(row) for row in hits]
-        random, n = np.random.default_rng(0), hits.shape[1]
-        means = hits.mean(0)[random.integers(n, size=(2000, n))].mean(1)
+        found = np.array([hits(row["correct" if name in WAYS else name]) for row in mine])  # (seeds, N)
+        each = [accuracy(row) for row in found]
+        random, n = np.random.default_rng(0), found.shape[1]
+        means = found.mean(0)[random.integers(n, size=(2000, n))].mean(1)
         low, high = 100 * np.percentile(means, [2.5, 97.5])
-        line = {"way": name, "n": n, "seeds": [a.model_dump() for a in each], "mean": 100 * float(hits.mean())}
+        line = {"way": name, "n": n, "seeds": [a.model_dump() for a in each], "mean": 100 * float(found.mean())}
         lines.append(line | {"low": float(low), "high": float(high)})
         spread = ", ".join(f"{a.percent:.1f} [{a.low:.1f}, {a.high:.1f}]" for a in each)
         print(f"{name:<14} {line['mean']:5.1f} % [{low:.1f}, {high:.1f}]   seeds: {spread}")
@@ -128,6 +143,7 @@ def main() -> None:
         "settings": {name: value for name, value in vars(given).items() if not isinstance(value, Path)},
         "recipe": RECIPE.model_copy(update={"epochs": given.epochs}).canonical(),
         "summary": summary(rows),
+        "runs": rows,
     }
     write_text(given.json, json.dumps(facts, indent=1) + "\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Literal, NamedTuple
 
@@ -48,6 +49,7 @@ def launched(devices: Devices, step: Train | None = None) -> Fabric:
         step: what they shall train; None only to have them.
     """
     step = step or Train()
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # each run's precision
     if devices == ONE:
         return Fabric(accelerator="auto", devices=1, precision=precision(step))
     strategy = "ddp_find_unused_parameters_true" if step.frozen else "ddp"
