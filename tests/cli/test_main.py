@@ -14,7 +14,7 @@ from fit50.spec.errors import MissingExtraError, StorageError, UserError
 
 VERBS = (
     *("optimize", "train", "morph", "prune", "quantize", "export"),
-    *("benchmark", "evaluate", "compare", "predict", "verify", "zoo", "report"),
+    *("inspect", "benchmark", "evaluate", "compare", "predict", "verify", "zoo", "report"),
 )
 
 

@@ -52,8 +52,8 @@ def evaluate(
     from fit50.report.evaluation import evaluation_text
 
     screen = Screen()
-    judged = _open(model, threads)
-    dataset = _dataset(judged, data, pair, out, split_seed(seed, judged.provenance), screen)
+    judged = opened(model, threads)
+    dataset = dataset_for(judged, data, pair, out, split_seed(seed, judged.provenance), screen)
     images = dataset.split(split)
     found = probabilities(judged.answer, images, batch=_BATCH)
     scores = evaluation(found, images.labels, dataset.classes, topk)
@@ -96,9 +96,9 @@ def compare(
     from fit50.report.evaluation import comparison_text
     from fit50.spec.errors import DataError
 
-    screen, models = Screen(), (_open(old, threads), _open(new, threads))
+    screen, models = Screen(), (opened(old, threads), opened(new, threads))
     drawn = split_seed(seed, models[0].provenance)
-    datasets = [_dataset(judged, data, pair, out, drawn, screen) for judged in models]
+    datasets = [dataset_for(judged, data, pair, out, drawn, screen) for judged in models]
     first, second = (dataset.split(split) for dataset in datasets)
     if first.names != second.names:
         some = ", ".join(sorted({*first.names} ^ {*second.names})[:3])
@@ -117,7 +117,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """An opened model: what it is, where it comes from, and how it answers."""
 
     path: Path
@@ -131,7 +131,7 @@ class _Judged:
         return self.provenance.get("dataset") == dataset.identity
 
 
-def _open(path: Path, threads: int | None) -> _Judged:
+def opened(path: Path, threads: int | None) -> Judged:
     """Opens a bundle or a weights file. Raises BundleError, CheckpointError."""
     from fit50.pipeline.answers import file_answer, module_answer
     from fit50.runtimes.base import Bundle
@@ -144,10 +144,10 @@ def _open(path: Path, threads: int | None) -> _Judged:
     else:
         made = load_weights(path)
         answer = module_answer(made)
-    return _Judged(path, made.network, tuple(made.classes), dict(made.provenance or {}), answer)
+    return Judged(path, made.network, tuple(made.classes), dict(made.provenance or {}), answer)
 
 
-def _dataset(judged: _Judged, data: str, pair: str | None, out: Path, seed: int, screen: Screen) -> Dataset:
+def dataset_for(judged: Judged, data: str, pair: str | None, out: Path, seed: int, screen: Screen) -> Dataset:
     """The data as the model's inputs want it. Raises DataError where it shows other classes than the model knows."""
     from fit50.spec.errors import DataError
 
@@ -159,7 +159,7 @@ def _dataset(judged: _Judged, data: str, pair: str | None, out: Path, seed: int,
     return dataset
 
 
-def _note(judged: _Judged, dataset: Dataset, name: str) -> str:
+def _note(judged: Judged, dataset: Dataset, name: str) -> str:
     """A line that says so where the model was trained with other images, as far as is known."""
     if "dataset" not in judged.provenance or judged.knows(dataset):
         return ""

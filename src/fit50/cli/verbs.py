@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from fit50.cli import fitting, growing, judging, making, training, using, zoo
+from fit50.cli import fitting, growing, inspecting, judging, making, training, using, zoo
 
 app = App(
     name="fit50",
@@ -14,6 +14,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # main says how to go on
 )
 for verb in (
+    inspecting.inspect,
     fitting.optimize,
     training.train,
     growing.morph,

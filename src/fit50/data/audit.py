@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fit50.spec.inspection import Twin
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -28,6 +30,7 @@ class Audit:
         near_duplicates: (name, name) of each image of val and test that is no such copy and looks like one of an
             earlier split, and of that one.
         leaks: images of val and test whose group is also in an earlier split.
+        twins: every image that is a copy of another or looks like it, in the same split or an earlier one.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -36,6 +39,7 @@ class Audit:
     duplicates: int
     near_duplicates: tuple[tuple[str, str], ...] = ()
     leaks: int = 0
+    twins: tuple[Twin, ...] = ()
 
     def summary(self) -> str:
         """A few lines for the terminal."""

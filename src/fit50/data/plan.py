@@ -17,10 +17,13 @@ from fit50.data.facts import Facts
 from fit50.data.sources.base import Item, Source
 from fit50.data.splits import SPLITS, assign, record, recorded, straddling, together
 from fit50.spec.errors import DataError
+from fit50.spec.inspection import Twin
 from fit50.spec.network import Input
 
 # Part of every identity; raised when decoding or fitting gives other pixels than before.
 _RULE = "fit50 images 1"
+# What is remembered of each file; raised when there is more of it, or other.
+_FACTS = "fit50 facts 2"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Plan:
 
 def index_name(location: str, inputs: Sequence[Input]) -> str:
     """The name of the file that keeps the facts of a source, for the geometry of the inputs."""
-    return f"{_sha256([_RULE, location, _geometry(inputs)])}.json"
+    return f"{_sha256([_FACTS, location, _geometry(inputs)])}.json"
 
 
 def plan(source: Source, facts: Sequence[Facts], inputs: Sequence[Input], kept: Path | None, seed: int) -> Plan:
@@ -127,7 +130,35 @@ def _audit(
             if later not in copied
         ),
         leaks=len(straddling(splits, [item.group for item in items])),
+        twins=_twins(classes, items, known, alike, splits),
     )
+
+
+def _twins(
+    classes: Sequence[str],
+    items: Sequence[Item],
+    known: Sequence[Facts],
+    alike: Sequence[object],
+    splits: Sequence[str],
+) -> tuple[Twin, ...]:
+    """Each image with an earlier one that it copies or looks like: best one of another split, best a copy."""
+    copied: dict[str, int] = {}
+    seen: dict[object, int] = {}
+    twins: list[Twin] = []
+    for place in sorted(range(len(items)), key=lambda place: SPLITS.index(splits[place])):
+        copy, similar = copied.setdefault(known[place].sha256, place), seen.setdefault(alike[place], place)
+        other = max(copy, similar, key=lambda first: (first != place, splits[first] != splits[place]))
+        if other != place:
+            one, two = items[other], items[place]
+            twins.append(
+                Twin(
+                    names=(one.name, two.name),
+                    splits=(splits[other], splits[place]),
+                    classes=(classes[one.label], classes[two.label]),
+                    exact=known[other].sha256 == known[place].sha256,
+                )
+            )
+    return tuple(twins)
 
 
 def _geometry(inputs: Sequence[Input]) -> object:
