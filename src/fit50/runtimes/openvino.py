@@ -23,6 +23,7 @@ from fit50.runtimes.base import (
     optional,
     refuse_unpaired,
 )
+from fit50.runtimes.signals import same_signal_stack
 from fit50.spec.errors import BundleError, RuntimeRefusal, StorageError
 from fit50.spec.machine import has_int8_dot_product, physical_cores
 from fit50.spec.network import Network
@@ -50,7 +51,8 @@ class OpenVinoSession:
             "INFERENCE_NUM_THREADS": str(self._threads),
             "NUM_STREAMS": "1",
         }
-        return self._core.compile_model(model, "CPU", settings).create_infer_request()
+        with same_signal_stack():
+            return self._core.compile_model(model, "CPU", settings).create_infer_request()
 
     def run(self, *images: Images) -> Probabilities:
         """Probabilities (N, classes) of uint8 images (N, H, W, C), one array for each input. Raises DataError."""
@@ -106,7 +108,7 @@ def _quantized(core: Any, model: Any, calibration: Calibration) -> Any:
 
     Where 8-bit products saturate (no VNNI or the like), weights use 7 bits.
     """
-    with _quiet():
+    with _quiet(), same_signal_stack():
         import nncf
 
         return _within(core, model, calibration, nncf)
