@@ -66,8 +66,8 @@ def spoken(utterance: Utterance) -> Floats:
     """What espeak-ng says, (samples,) at ``RATE``, without the silence around it, at a root mean square of 1."""
     if which("espeak-ng") is None:
         raise SystemExit("espeak-ng: expected the program, found none; install it with: apt-get install espeak-ng")
-    voice, manner = f"{utterance.accent}+{utterance.speaker}", (str(utterance.speed), "-p", str(utterance.pitch))
-    command = ("espeak-ng", "-v", voice, "-s", *manner, "--stdout", utterance.word)
+    voice, speed, pitch = f"{utterance.accent}+{utterance.speaker}", str(utterance.speed), str(utterance.pitch)
+    command = ("espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "--stdout", utterance.word)
     header = 44  # bytes; the length in it is unknown to a stream
     wave = np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout[header:], "<i2").astype(float)
     loud = np.flatnonzero(np.abs(wave) > 0.02 * np.abs(wave).max())
@@ -205,7 +205,12 @@ def score(root: Path) -> dict[str, float]:
 
 
 def _rows(folder: Path) -> Floats:
-    return np.stack([np.asarray(Image.open(path)).ravel() / 255 for path in sorted(folder.rglob("*.png"))])
+    return np.stack([_read(path).ravel() / 255 for path in sorted(folder.rglob("*.png"))])
+
+
+def _read(path: Path) -> Pixels:
+    with Image.open(path) as image:
+        return np.asarray(image)
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def fit50_loop(job: Job, settings: Settings, tick: Tick) -> None:
         augment=Augment(crop=AREA),
         size=job.size,
         precision="bf16" if job.bf16 else "float32",
-        compile="default" if settings.compiled else "off",
+        compile="default" if settings.compiled else "none",
     )
     start = Checkpoint(network, initial(network, 0), dataset.classes)
     train(start, step, dataset, seed=0, saved=job.root / "unfinished", monitor=Ticking(tick), save_seconds=1e9)

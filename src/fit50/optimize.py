@@ -71,7 +71,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     started = time.monotonic()
     threads = request.device.threads or physical_cores()
     torch.set_num_threads(threads)
-    start = start_network(request)
+    start = start_network(request, out / "cache")
     if request.effort.keeps:
         groups(start)  # refuses what cannot be pruned before anything is read
     folder = job_folder(request, out)

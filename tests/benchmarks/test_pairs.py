@@ -88,6 +88,7 @@ def test_shuffled_sounds_stay_in_their_split_and_say_nothing(tmp_path: Path) -> 
 
 
 @needs_espeak
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_pairs(tmp_path: Path) -> None:
     first = contents(pairs.build(tmp_path / "a", seed=0, pairs={"test": 1}))
     again = contents(pairs.build(tmp_path / "b", seed=0, pairs={"test": 1}))

@@ -51,10 +51,10 @@ def test_the_page_shows_duplicates(fit50: Fit50, photos: Path, tmp_path: Path) -
     assert Path("page.html").read_text(encoding="utf-8").count('src="data:image/png;base64,') == 2
 
 
-def test_a_second_folder_asks_for_fusion(fit50: Fit50, photos: Path) -> None:
+def test_a_second_folder_is_for_a_network_of_two_inputs(fit50: Fit50, photos: Path) -> None:
     found = facts(fit50("inspect", photos, "--pair", photos, "--image-size", "32", "--json").out)
     assert (found["network"], [each["name"] for each in found["inputs"]]) == ("m-mffnet", ["image1", "image2"])
-    assert any("M-MFFnet" in each["source"] for each in found["advice"])
+    assert not any("--start" in each["advice"] for each in found["advice"])
 
 
 def test_a_model_judges_labels_that_it_did_not_learn_from(

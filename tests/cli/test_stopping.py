@@ -28,7 +28,9 @@ def epochs(folder: Path) -> list[str]:
     return [line.split(",")[0] for line in files[0].read_text(encoding="utf-8").splitlines()[1:]] if files else []
 
 
-@pytest.mark.parametrize(("asked", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("asked", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_training_that_is_asked_to_stop_goes_on_later(
     digits_folder: Path, tmp_path: Path, asked: signal.Signals, code: int
 ) -> None:

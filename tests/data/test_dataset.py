@@ -273,7 +273,7 @@ def test_what_looks_alike_in_the_users_splits_is_named(folder: Folder, tmp_path:
 
 
 @pytest.mark.usefixtures("by_first_pixel")
-def test_pairs_look_alike_where_both_images_do(folder: Folder, tmp_path: Path) -> None:
+def test_pairs_look_alike_where_either_image_does(folder: Folder, tmp_path: Path) -> None:
     root, other = (
         folder({f"{split}/{name}": 4 for split in ("train", "test") for name in ("cat", "dog")}),
         tmp_path / "t",
@@ -283,8 +283,126 @@ def test_pairs_look_alike_where_both_images_do(folder: Folder, tmp_path: Path) -
         alike(root / f"train/{name}/000.png", root / f"test/{name}/like.png")
     alike(other / "train/cat/000.png", other / "test/cat/like.png")
     shutil.copy(other / "test/dog/001.png", other / "test/dog/like.png")
+    shutil.copy(root / "test/dog/001.png", root / "test/dog/copied.png")
+    shutil.copy(other / "train/dog/001.png", other / "test/dog/copied.png")
+    audit = open_dataset(root, INPUTS * 2, cache=tmp_path / "cache", pair=other).audit
+    names = [(f"test/{name}/like.png", f"train/{name}/000.png") for name in ("cat", "dog")]
+    assert audit.near_duplicates == tuple(names)
+    assert audit.duplicates == 1
+
+
+@pytest.mark.parametrize("of", [0, 1])
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.usefixtures("by_first_pixel")
+def test_pairs_that_share_an_image_are_kept_on_one_side(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: int, exact: bool
+) -> None:
+    if exact:
+        monkeypatch.setattr("fit50.data.plan.clusters", lambda column: np.arange(len(column)))
+    root, other = folder({"cat": 16, "dog": 16}), tmp_path / "t"
+    shutil.copytree(root, other)
+    for path in other.rglob("*.png"):
+        Image.fromarray(255 - np.array(Image.open(path))).save(path)
+    for path in sorted((root, other)[of].rglob("*[02468].png")):
+        partner = path.with_name(f"{int(path.stem) + 1:03}.png")
+        shutil.copy(path, partner) if exact else alike(path, partner)
     dataset = open_dataset(root, INPUTS * 2, cache=tmp_path / "cache", pair=other)
-    assert dataset.audit.near_duplicates == (("test/cat/like.png", "train/cat/000.png"),)
+    for images in dataset.splits.values():
+        assert 2 * len({(name[:3], int(name[4:7]) // 2) for name in images.names}) == len(images)
+    assert (dataset.audit.duplicates, dataset.audit.near_duplicates) == (0, ())
+
+
+@pytest.mark.usefixtures("by_first_pixel")
+def test_a_class_that_looks_alike_is_split_by_copies_and_said(folder: Folder, tmp_path: Path) -> None:
+    root = folder({"cat": 8, "dog": 8})
+    for index in range(1, 8):
+        alike(root / "dog/000.png", root / f"dog/{index:03}.png")
+        pixels = np.array(Image.open(root / f"dog/{index:03}.png"))
+        pixels[5] = index
+        Image.fromarray(pixels).save(root / f"dog/{index:03}.png")
+    dataset = open_dataset(root, INPUTS, cache=tmp_path / "cache")
+    assert [len(dataset.split(split)) for split in ("train", "val", "test")] == [12, 2, 2]
+    assert len(dataset.audit.near_duplicates) == 2
+
+
+def test_an_image_that_leaks_twice_is_counted_once(folder: Folder, tmp_path: Path) -> None:
+    root = folder({f"{split}/{name}": 4 for split in ("train", "val", "test") for name in ("cat", "dog")})
+    shutil.copy(root / "train/cat/000.png", root / "test/cat/copy.png")
+    lines = [
+        f"{path.relative_to(root)},{path.parent.name},{path.parts[-3]},{path.name[:3]}" for path in root.rglob("*.png")
+    ]
+    (root / "list.csv").write_text("\n".join(["path,label,split,group", *lines]).replace(",cop", ",000"))
+    audit = open_dataset(root / "list.csv", INPUTS, cache=tmp_path / "cache").audit
+    assert (audit.duplicates, audit.leaks) == (1, 16)
+
+
+def test_what_cannot_be_read_now_is_not_set_aside(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, record = folder({"cat": 5, "dog": 6}), tmp_path / "splits.json"
+    read = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.name == "003.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    for _ in range(2):  # with nothing remembered, and with what is remembered of touched files
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", failing)
+            with pytest.raises(DataError, match=r"003\.png: .*Input/output error; check the disk or the connection"):
+                open_dataset(root, INPUTS, cache=tmp_path / "cache", record=record)
+        assert open_dataset(root, INPUTS, cache=tmp_path / "cache", record=record).audit.set_aside == ()
+        os.utime(root / "cat/003.png", (1, 1))
+
+
+def test_a_file_without_permission_is_set_aside(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, read = folder({"cat": 5, "dog": 6}), Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path.name == "005.png":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        for _ in range(2):
+            ((name, reason),) = open_dataset(root, INPUTS, cache=tmp_path / "cache").audit.set_aside
+            assert (name, "Permission denied; restore or remove it" in reason) == ("dog/005.png", True)
+    assert open_dataset(root, INPUTS, cache=tmp_path / "cache").audit.set_aside == ()
+
+
+def test_a_fault_of_the_same_stamp_is_looked_at_again(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that leads nowhere, and then to a file that a coarse clock cannot tell from it."""
+    root = folder({"cat": 5, "dog": 6})
+    monkeypatch.setattr("fit50.data.sources.folder.file_stamp", lambda path: (1, 1))
+    (root / "cat/lost.png").symlink_to(tmp_path / "later.png")
+    assert len(open_dataset(root, INPUTS, cache=tmp_path / "cache").audit.set_aside) == 1
+    Image.new("RGB", (6, 8), "red").save(tmp_path / "later.png")
+    assert open_dataset(root, INPUTS, cache=tmp_path / "cache").audit.set_aside == ()
+
+
+def test_a_record_is_of_what_the_user_says(folder: Folder, tmp_path: Path) -> None:
+    root, record = folder({"cat": 8, "dog": 8}), tmp_path / "splits.json"
+    rows = [f"{path.relative_to(root)},{path.parent.name},{index}" for index, path in enumerate(root.rglob("*.png"))]
+    file = root / "list.csv"
+    file.write_text("\n".join(["path,label,group", *rows]))
+    open_dataset(file, INPUTS, cache=tmp_path / "cache", record=record)
+    file.write_text("\n".join(["path,label,group", f"{rows[0]}0", *rows[1:]]))
+    with pytest.raises(DataError, match=r"splits\.json: .*found 1 of another group"):
+        open_dataset(file, INPUTS, cache=tmp_path / "cache", record=record)
+
+
+def test_a_record_that_leaves_a_class_without_images_is_refused(folder: Folder, tmp_path: Path) -> None:
+    root, record = folder({"cat": 4, "dog": 4}), tmp_path / "splits.json"
+    open_dataset(root, INPUTS, cache=tmp_path / "cache", record=record)
+    record.write_text(record.read_text().replace('"test"', '"val"'))
+    with pytest.raises(DataError, match=r"class 'cat': expected at least one image in each of .*, found none in test"):
+        open_dataset(root, INPUTS, cache=tmp_path / "cache", record=record)
 
 
 def test_a_full_disk_is_named_and_nothing_half_written_stays(

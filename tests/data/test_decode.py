@@ -288,3 +288,15 @@ def test_only_a_jpeg_is_scaled_while_it_is_decoded() -> None:
 )
 def test_the_size_that_an_image_has_to_cover(input: Input, size: tuple[int, int]) -> None:
     assert covered_size(input) == size
+
+
+@pytest.mark.parametrize("where", ["PIL.Image.open", "fit50.data.decode._load"])
+def test_too_little_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise MemoryError
+
+    data = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(data, "PNG")
+    monkeypatch.setattr(where, full)
+    with pytest.raises(MemoryError):
+        decode_image(data.getvalue(), "a.png")

@@ -100,6 +100,15 @@ def test_holes() -> None:
     assert ((top + height <= 100) & (left + width <= 80)).all()
 
 
+@pytest.mark.parametrize("target", [(32, 256), (3, 300)])
+def test_where_no_hole_fits_there_is_none(target: tuple[int, int]) -> None:
+    hole = drawn(Augment(erasing=1), target=target).holes[:, 0]
+    area = hole[:, 2:].prod(1) / (target[0] * target[1])
+    assert area.max() < 0.35, "the largest that is drawn, not the largest that fits"
+    assert not hole[area == 0].any()
+    assert (area == 0).any()
+
+
 def test_pairs_draw_the_same() -> None:
     draws = drawn(Augment(mixup=0.4, cutmix=1, mixing=0.5))
     for name in ("patch", "blend", "share"):

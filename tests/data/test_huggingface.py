@@ -15,6 +15,7 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from tests.contracts.dataset import IMAGE, DatasetContract
 
+from fit50.data.dataset import open_dataset
 from fit50.data.sources.huggingface import HuggingFaceSource
 from fit50.spec.errors import DataError, MissingExtraError
 
@@ -131,6 +132,13 @@ def test_rows_without_a_label_or_an_image_are_told(tmp_path: Path) -> None:
     assert source.read(0) == png(0)
     with pytest.raises(DataError, match="train/1: expected an image, found none; remove the row"):
         source.read(1)
+
+
+def test_a_row_without_an_image_is_set_aside(tmp_path: Path) -> None:
+    images = [None, *({"bytes": png(i), "path": None} for i in range(1, 9))]
+    location = f"hf:{saved(tmp_path / 'pets', table(9, image=images, label=[0, 1, 1, 0, 0, 1, 1, 0, 0]))}"
+    audit = open_dataset(location, (IMAGE,), cache=tmp_path / "cache").audit
+    assert audit.set_aside == (("train/0", "expected an image, found none; remove the row"),)
 
 
 def test_the_format_a_table_was_saved_with_does_not_matter(tmp_path: Path) -> None:

@@ -94,6 +94,27 @@ def test_a_missing_file_is_named_with_its_line(tmp_path: Path) -> None:
     assert reason.startswith("line 3: expected a file, found none at ")
 
 
+def test_columns_in_capitals_are_known_and_others_are_told(tmp_path: Path) -> None:
+    rows = [["b.png", "owl", "val", "p1", "9"], ["a.png", "cat", "", "", "8"]]
+    source = ManifestSource.open(small(tmp_path, rows, ("Path", "LABEL", " Split", "Group", "age")))
+    assert [(item.name, item.split, item.group) for item in source.items] == [
+        ("a.png", None, None),
+        ("b.png", "val", "p1"),
+    ]
+    assert [name for name, _ in source.others] == ["column 'age'"]
+
+
+def test_nothing_in_parquet_is_empty(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    small(tmp_path, [])
+    table = {"path": ["a.png", "b.png"], "label": ["x", "y"], "Group": [float("nan"), 2.0], "Split": [None, None]}
+    parquet.write_table(arrow.table(table), tmp_path / "list.parquet")
+    assert [item.group for item in ManifestSource.open(tmp_path / "list.parquet").items] == [None, "2.0"]
+    parquet.write_table(arrow.table({**table, "label": [1.0, float("nan")]}), tmp_path / "list.parquet")
+    with pytest.raises(DataError, match="row 2: expected a path and a label, found an empty one"):
+        ManifestSource.open(tmp_path / "list.parquet")
+
+
 def test_parquet_counts_rows_and_takes_numbers_as_labels(tmp_path: Path) -> None:
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     small(tmp_path, [])
@@ -114,6 +135,10 @@ def test_parquet_counts_rows_and_takes_numbers_as_labels(tmp_path: Path) -> None
             r"list\.csv: expected the columns path and label.* found no column 'path' among 'file', 'l",
         ),
         (("path", "labels"), [], r"found no column 'label' among 'path', 'labels'; did you mean 'labels'\?"),
+        (("path", "label", "groups"), [], r"found 'groups'; did you mean 'group'\? rename the column"),
+        (("path", "label", "Path_2"), [], r"found 'Path_2'; did you mean 'path2'\?"),
+        (("path", "label", "split", "Split"), [], "expected one column 'split', found 2; remove the others"),
+        (("path;label;split",), [], "expected commas between the columns, found ';'; save it with commas"),
         (("path", "label"), [["a.png", "cat"], ["b.png"]], "line 3: expected 2 values, one for each column, found 1"),
         (("path", "label"), [["a.png", "cat"], ["", "cat"]], "line 3: expected a path and a label, found an empty one"),
         (("path", "label"), [["a.png", ""]], "line 2: expected a path and a label"),

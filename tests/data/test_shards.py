@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tarfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -17,8 +19,12 @@ import torch
 from PIL import Image
 from tests.contracts.dataset import IMAGE, DatasetContract
 
+from fit50.data.dataset import open_dataset, peek
+from fit50.data.images import Images
+from fit50.data.resident import Near, nearest
 from fit50.data.sources.shards import WINDOW, ShardSource, is_shards
 from fit50.data.sources.storage import Held, Storage
+from fit50.data.stream import Stream
 from fit50.spec.errors import DataError, MissingExtraError, StorageError
 
 Members = Mapping[str, bytes | str]
@@ -205,6 +211,15 @@ def test_labels_of_every_kind(write: Write, tmp_path: Path) -> None:
     assert [name for name, _ in source.others] == ["a.tar/x/4"]
 
 
+def test_without_a_list_labels_stay_the_text_that_they_are(write: Write, tmp_path: Path) -> None:
+    members = {"a.jpg": "a", "a.cls": "007", "b.jpg": "b", "b.cls": "7", "c.jpg": "c", "c.cls": "7"}
+    location = write({"a.tar": members})
+    assert ShardSource.open(location, tmp_path / "cache").classes == ("007", "7")
+    (Path(location) / "classes.txt").write_text("".join(f"kind {i}\n" for i in range(8)))
+    source = ShardSource.open(location, tmp_path / "cache")
+    assert {source.classes[item.label] for item in source.items} == {"kind 7"}
+
+
 @pytest.mark.parametrize(("file", "text"), [("classes.txt", "owl\ncat\n"), ("classes.json", '["owl", "cat"]')])
 def test_a_list_of_classes_beside_the_shards(write: Write, tmp_path: Path, file: str, text: str) -> None:
     location = write({"a.tar": {"1.jpg": "1", "1.cls": "0", "2.jpg": "2", "2.cls": "cat"}})
@@ -217,7 +232,7 @@ def test_a_list_of_classes_beside_the_shards(write: Write, tmp_path: Path, file:
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("classes.txt", "owl\ncat\n", r"a\.tar/2: expected a label of the 2 listed classes, found 2"),
+        ("classes.txt", "owl\ncat\n", r"a\.tar/2: expected a label of the 2 listed classes, found '2'"),
         ("classes.txt", "a\nb\na\n", "found one of them twice"),
         ("classes.txt", "a\n\nb\n", r"expected a list of class names, found \['a', '', 'b'\]"),
         ("classes.json", '{"a": 0}', r"expected a list of class names, found \{'a': 0\}"),
@@ -412,6 +427,120 @@ def test_in_order_each_shard_is_read_once(many: ShardSource, monkeypatch: pytest
     assert loads(many.places, WINDOW + 1) == 12
 
 
+@dataclass
+class Requests:
+    """Of an object storage: how many were for whole files, and how many for parts."""
+
+    whole: int = 0
+    parts: int = 0
+
+    def take(self) -> tuple[int, int]:
+        """What was counted since the last time."""
+        counted, (self.whole, self.parts) = (self.whole, self.parts), (0, 0)
+        return counted
+
+
+@pytest.fixture
+def requests(storage: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch) -> Requests:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    counted, lock, before = Requests(), threading.Lock(), type(storage).cat_file
+
+    def spy(self: object, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        with lock:
+            counted.whole += start is None
+            counted.parts += start is not None
+        return bytes(before(self, path, start, end))
+
+    monkeypatch.setattr(type(storage), "cat_file", spy)
+    return counted
+
+
+def test_whole_shards_are_fetched_for_passes_alone(
+    storage: fsspec.AbstractFileSystem, requests: Requests, tmp_path: Path
+) -> None:
+    for number in range(20):
+        storage.pipe(f"/bucket/{number:02}.tar", tar(seen(50, 50 * number)))
+    location, cache = "memory://bucket/{00..19}.tar", tmp_path / "cache"
+    assert peek(location, cache=cache).count == 1000
+    assert requests.take() == (20, 200), "to list them"
+    peek(location, cache=cache)
+    assert requests.take() == (0, 200)
+    open_dataset(location, (IMAGE,), cache=cache, disk_budget=0)
+    assert requests.take() == (20, 0)
+    split = Stream(ShardSource.open(location, cache), np.arange(1000), (IMAGE,))
+    for n, fetched in ((50, (0, 50)), (100, (0, 100)), (200, (20, 0))):
+        split.take(n, 0)
+        assert requests.take() == fetched
+    order = split.order(torch.Generator().manual_seed(0))
+    for size in (8, 100):
+        list(split.read(np.array_split(order, 1000 // size)))
+        whole, parts = requests.take()
+        assert whole <= 30
+        assert parts == 0
+    list(split.read(np.array_split(np.random.default_rng(0).permutation(1000), 125)))
+    assert requests.take() == (0, 1000)
+    list(split.batches(64))
+    split.take(1000, 0)
+    whole, parts = requests.take()
+    assert whole <= 40
+    assert parts == 0
+    for number in range(20):
+        storage.pipe(f"/bucket/{number:02}.tar", tar(seen(50, 50 * number)))
+    open_dataset(location, (IMAGE,), cache=cache, disk_budget=0)
+    assert requests.take() == (40, 0), "listed and compared by digest"
+
+
+def test_an_image_read_alone_is_the_one_of_its_whole_shard(many: ShardSource) -> None:
+    near = many.passing(np.arange(32))
+    assert near.whole
+    assert not many.passing(np.arange(0, 480, 15)).whole
+    assert [many.read(index) for index in (0, 41, 479)] == [near.read(index) for index in (0, 41, 479)]
+
+
+def test_a_server_that_sends_more_than_was_asked_for_is_told(many: ShardSource) -> None:
+    source = replace(many, part=lambda name, start, stop: many.held(name))
+    with pytest.raises(DataError, match=r"00\.tar/0000: expected 7 bytes, found [\d,]+; .* sends no parts"):
+        source.read(0)
+
+
+def test_the_order_is_the_same_resident_and_streamed(write: Write, tmp_path: Path) -> None:
+    location = write({f"{i}.tar": seen(12, 12 * i) for i in range(8)})
+    resident, streamed = (
+        open_dataset(location, (IMAGE,), cache=tmp_path / f"cache {budget}", disk_budget=budget).split("train")
+        for budget in (None, 0)
+    )
+    assert (type(resident), type(streamed)) == (Images, Stream)
+    order = resident.order(torch.Generator().manual_seed(3))
+    assert np.array_equal(order, streamed.order(torch.Generator().manual_seed(3)))
+    near = nearest(resident, torch.device("cpu"), free=10**12)
+    assert isinstance(near, Near)
+    assert np.array_equal(near.order(torch.Generator().manual_seed(3)), order)
+
+
+@pytest.mark.parametrize(("fails", "asked"), [([OSError("slow"), TimeoutError()], 3), ([OSError("gone")] * 9, 4)])
+def test_a_failed_request_is_made_again_a_few_times(
+    write: Write, monkeypatch: pytest.MonkeyPatch, fails: list[OSError], asked: int
+) -> None:
+    monkeypatch.setattr("fit50.data.sources.storage.time.sleep", lambda seconds: None)
+    found = Storage.find(write({"a.tar": pets(1)}))
+    calls: list[str] = []
+    before = found.system.cat_file
+
+    def cat_file(path: str, **options: int | None) -> bytes:
+        calls.append(path)
+        if len(calls) <= len(fails):
+            raise fails[len(calls) - 1]
+        return bytes(before(path, **options))
+
+    monkeypatch.setattr(found.system, "cat_file", cat_file)
+    if asked <= len(fails):
+        with pytest.raises(DataError, match="found OSError: gone; check"):
+            found.read("a.tar")
+    else:
+        assert len(found.read("a.tar", 0, 512)) == 512
+    assert len(calls) == asked
+
+
 def test_threads_share_what_is_held() -> None:
     reads: list[str] = []
     begun = threading.Barrier(4)
@@ -438,7 +567,7 @@ def test_threads_share_what_is_held() -> None:
 
 
 def test_a_read_that_failed_is_tried_again() -> None:
-    answers = iter([OSError("gone"), b"back"])
+    answers: Iterator[OSError | bytes] = iter([OSError("gone"), b"back"])
 
     def read(name: str) -> bytes:
         answer = next(answers)
@@ -460,7 +589,9 @@ def test_what_is_shards(write: Write, tmp_path: Path) -> None:
     assert is_shards(str(tmp_path / "splits"))
     (tmp_path / "photos/cat").mkdir(parents=True)
     (tmp_path / "photos/backup.tar").touch()
-    assert not is_shards(str(tmp_path / "photos"))
+    assert is_shards(str(tmp_path / "photos")), "a stray folder does not hide the shards"
+    (tmp_path / "photos/cat/1.JPG").touch()
+    assert not is_shards(str(tmp_path / "photos")), "a folder of images has one of its classes"
     assert is_shards("s3://bucket/photos")
     assert is_shards("shards/{0..9}.tar")
     assert not is_shards(str(tmp_path / "nothing"))

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fit50.data.splits import assign, record, recorded, straddling, together
+from fit50.data.splits import Said, assign, record, recorded, straddling, together
 from fit50.spec.errors import DataError
 
 CLASSES = ("cat", "dog")
+CAT = Said("cat", None, None)
 
 
 def drawn(
@@ -135,21 +136,39 @@ def test_keys_of_any_classes_never_straddle(images: list[tuple[int, int]], seed:
 
 def test_a_record_is_followed(tmp_path: Path) -> None:
     path, splits, contents = tmp_path / "run/splits.json", {"a": "train", "b": "val"}, {"a": "1", "b": "2"}
-    assert recorded(path, contents) is None
-    record(path, splits, contents)
-    assert recorded(path, contents) == splits
+    said = {"a": Said("cat", None, None), "b": Said("dog", "val", "p1")}
+    assert recorded(path, contents, said) is None
+    record(path, splits, contents, said)
+    assert recorded(path, contents, said) == splits
+
+
+@pytest.mark.parametrize("field", ["label", "split", "group"])
+def test_what_the_user_says_is_part_of_a_record(tmp_path: Path, field: str) -> None:
+    path, contents, said = tmp_path / "splits.json", {"a": "1", "b": "2"}, {"a": CAT, "b": CAT}
+    record(path, {"a": "train", "b": "val"}, contents, said)
+    with pytest.raises(DataError, match=rf"found 1 of another {field} \(b\); restore"):
+        recorded(path, contents, {"a": CAT, "b": CAT._replace(**{field: "x"})})
+
+
+def test_a_record_of_an_earlier_version_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "splits.json"
+    path.write_text('{"splits": {"a": "train"}, "sha256": {"a": "1"}}')
+    assert recorded(path, {"a": "1"}, {"a": CAT}) == {"a": "train"}
 
 
 def test_changed_files_do_not_fit_a_record(tmp_path: Path) -> None:
     path = tmp_path / "splits.json"
-    record(path, {"a": "train", "b": "val", "c": "test"}, {"a": "1", "b": "2", "c": "3"})
+    record(path, {"a": "train", "b": "val", "c": "test"}, {"a": "1", "b": "2", "c": "3"}, dict.fromkeys("abc", CAT))
     with pytest.raises(DataError, match=r"found 1 changed \(b\); 1 gone \(a\); 2 new \(d, \.\.\.\); restore them, or"):
-        recorded(path, {"b": "x", "c": "3", "d": "4", "e": "5"})
+        recorded(path, {"b": "x", "c": "3", "d": "4", "e": "5"}, dict.fromkeys("bcde", CAT))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"splits": {"a": "dev"}, "sha256": {"a": "1"}}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"splits": {"a": "dev"}, "sha256": {"a": "1"}}', '{"splits": {}, "sha256": {}, "said": []}'],
+)
 def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "splits.json"
     path.write_text(text)
     with pytest.raises(DataError, match="delete"):
-        recorded(path, {"a": "1"})
+        recorded(path, {"a": "1"}, {"a": CAT})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from fit50.data.audit import Audit, Sizes
@@ -60,3 +61,5 @@ def test_val_and_test_are_judged_and_train_is_not() -> None:
         ("val/3", "val", "cat", "dog"),
         ("test/2", "test", "dog", "cat"),
     }
+    for each in found.suspects:
+        assert (each.given_probability, each.suggested_probability) == (pytest.approx(0.1), pytest.approx(0.9))

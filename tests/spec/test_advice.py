@@ -137,10 +137,14 @@ def test_detail_that_is_lost_wants_what_keeps_it() -> None:
     assert advise(made(median=(448, 600))) == ()
 
 
-def test_two_inputs_want_fusion() -> None:
-    advice = only(inputs=(image(name="rgb"), image(name="thermal")))
-    assert "m-mffnet" in advice.advice
-    assert "3,000 examples (rgb and thermal)" in advice.evidence
+def test_networks_and_weights_of_one_input_are_not_for_two() -> None:
+    two = {"inputs": (image(name="rgb"), image(name="thermal"))}
+    assert advise(made(**two)) == ()
+    text = only(counts=train(50, 40), **two).advice + only(median=(500, 600), **two).advice
+    assert "--recipe lowdata" in text
+    assert "--image-size" in text
+    assert "--start" not in text
+    assert "--network " not in text
 
 
 def test_costly_networks_want_pruning() -> None:

@@ -131,3 +131,21 @@ def test_a_folder_that_cannot_be_put_in_place_is_not_lost(tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         write_folder(tmp_path / "a", lambda folder: (folder / "b").write_text("new"))
     assert [path.read_text() for path in tmp_path.rglob("b")] == ["old"]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_folder_that_another_process_puts_there_meanwhile_is_kept(tmp_path: Path, before: bool) -> None:
+    path = tmp_path / "bundle"
+    if before:
+        write_folder(path, lambda folder: (folder / "old.txt").write_text("old"))
+
+    def late(folder: Path) -> None:
+        (folder / "mine.txt").write_text("mine")
+        if before:
+            path.rename(tmp_path / ".bundle.0.part")
+        path.mkdir()
+        (path / "theirs.txt").write_text("theirs")
+
+    write_folder(path, late)
+    assert names(path) == ["theirs.txt"]
+    assert names(tmp_path) == ["bundle"]

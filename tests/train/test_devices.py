@@ -12,6 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from fit50.spec import presets
+from fit50.spec.digest import edit
+from fit50.spec.errors import SpecError
 from fit50.spec.training import Train
 from fit50.train import devices
 from fit50.weights.checkpoint import Checkpoint
@@ -75,8 +78,11 @@ def trained(folder: Path, count: int, options: str, *launcher: str) -> list[torc
 
 @pytest.mark.parametrize(
     "options",
-    ["{}", "{'teacher': Teacher(after=1, features=Hint())}", "{'accumulate': 2, 'frozen': 1.0}"],
-    ids=["plain", "hint", "accumulated"],
+    [
+        pytest.param("{'teacher': Teacher(after=1, features=Hint())}", id="hint"),
+        pytest.param("{}", id="plain", marks=pytest.mark.slow),
+        pytest.param("{'accumulate': 2, 'frozen': 1.0}", id="accumulated", marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes_learn_what_one_does(tmp_path: Path, options: str) -> None:
     (one,) = trained(tmp_path, 1, options)
@@ -111,6 +117,45 @@ def test_precision_is_the_steps(wanted: str, native: bool, expected: str, monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(devices, "has_bf16", lambda: native)
     assert devices.precision(Train.parse({"precision": wanted})) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "stem", "step", "expected"),
+    [
+        (17, "7x7", {}, "bf16-mixed"),
+        (16, "7x7", {}, "32-true"),
+        (32, "7x7", {"start_size": 16}, "32-true"),
+        (32, "7x7", {"size": 12}, "32-true"),
+        (16, "light", {}, "bf16-mixed"),
+        (8, "light", {}, "32-true"),
+    ],
+)
+def test_maps_of_one_pixel_are_not_trained_in_bf16(
+    size: int, stem: str, step: dict[str, object], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There torch's gradients of strided convolutions are wrong on the CPU, at times not even finite."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(devices, "has_bf16", lambda: True)
+    network = edit(presets.network("resnet50", size=size), "stem", stem)
+    assert devices.precision(Train.parse(step), network) == expected
+    if expected == "32-true":
+        with pytest.raises(SpecError, match="expected auto or float32"):
+            devices.precision(Train.parse({**step, "precision": "bf16"}), network)
+
+
+@pytest.mark.parametrize("variable", ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
+def test_other_numbers_of_processes_are_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "4")
+    with pytest.raises(SpecError, match="expected the 4 processes that were started, found 2 devices of 1 machines"):
+        devices.launched(devices.Devices(2))
+
+
+def test_what_torchrun_started_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devices.devices() == devices.Devices(1, 1)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert devices.devices(8) == devices.Devices(8, 1)  # those that fit50 started itself
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert devices.devices() == devices.Devices(4, 2)
 
 
 def test_global_norms_keep_the_keys_and_the_answers(narrow: object, lived_in: object) -> None:

@@ -52,7 +52,8 @@ class Listener(Monitor):
             raise KeyboardInterrupt
 
     def record(self, event: str, facts: Mapping[str, object]) -> None:
-        assert event == "epoch"
+        if event != "epoch":
+            return
         self.epochs.append(facts)
         if facts["epoch"] == self.after:
             raise KeyboardInterrupt
@@ -274,6 +275,30 @@ def test_a_loss_that_is_not_finite_takes_the_training_back_with_a_lower_rate(
     assert lowered == pytest.approx(usual / 4)
 
 
+def test_weights_that_the_last_step_broke_are_no_result(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+    """The loss, which came before, was finite."""
+    modules: list[nn.Module] = []
+    whole = Checkpoint.module
+
+    def kept(self: Checkpoint) -> nn.Module:
+        modules.append(whole(self))
+        return modules[-1]
+
+    class Breaking(Listener):
+        def progress(self, label: str, done: int, total: int) -> None:
+            super().progress(label, done, total)
+            if done == total and len(modules) == 1:
+                modules[0].fc.bias.data.fill_(float("inf"))
+
+    listener = Breaking()
+    step = SHORT.model_copy(update={"epochs": 1, "clip": None})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "module", kept)
+        after = run(start, step, few, tmp_path / "saved", listener)
+    assert all(tensor.isfinite().all() for tensor in after.tensors.values())
+    assert len(listener.said) == 1
+
+
 def test_a_batch_larger_than_the_dataset_is_the_dataset(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
     listener = Listener()
     run(start, SHORT.model_copy(update={"batch": 1000, "epochs": 2}), few, tmp_path / "saved", listener)
@@ -381,6 +406,16 @@ def test_a_request_to_stop_keeps_the_last_step(start: Checkpoint, few: Dataset, 
     resumed = run(start, SHORT, few, saved, rest)
     assert rest.steps[0] == (6, 9)
     assert identical(resumed, run(start, SHORT, few, tmp_path / "never"))
+
+
+def test_a_request_in_the_last_step_comes_too_late(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+    class Late(Listener):
+        def progress(self, label: str, done: int, total: int) -> None:
+            if done == total:
+                signal.raise_signal(signal.SIGTERM)
+
+    after = run(start, SHORT, few, tmp_path / "a", Late())
+    assert identical(after, run(start, SHORT, few, tmp_path / "b"))
 
 
 def test_ctrl_c_keeps_the_last_step_too(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:

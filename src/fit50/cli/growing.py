@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fit50.cli.options import DryRun, Json, Seed, Set, emit, file_digest, network_edits, resident, split_seed
+from fit50.cli.options import DryRun, Json, Pair, Seed, Set, emit, file_digest, network_edits, resident, split_seed
 from fit50.cli.screen import Screen
 from fit50.spec.errors import CheckpointError
 from fit50.spec.recipe import Load, Morph, Recipe
@@ -18,6 +18,7 @@ def morph(
     data: Annotated[str, Parameter(help="Images, on which the difference of the answers is measured.")],
     *,
     depths: Annotated[str | None, Parameter(help="Blocks of each stage, such as 3,4,9,3.")] = None,
+    pair: Pair = None,
     widening: Annotated[float | None, Parameter(help="Multiplies the widths inside all blocks.")] = None,
     seed: Seed = None,
     output: Annotated[Path, Parameter(help="The file to write.")] = Path("grown.safetensors"),
@@ -51,15 +52,15 @@ def morph(
     if output.is_dir():
         raise CheckpointError(f"{output}: expected a file to write, found a folder; choose another --output")
     screen = Screen()
-    dataset = resident(data, before.network, out, drawn, screen)
+    dataset = resident(data, before.network, out, drawn, screen, pair)
     refuse_other_classes(before, dataset.classes, model)
     checkpoint = realise(recipe, dataset, Store(out / "steps"), screen)
     checkpoint.save(output)
     facts, counted = dict(checkpoint.provenance or {}), cost(checkpoint.network)
-    pair = " --pair FOLDER" if len(checkpoint.network.inputs) == 2 else ""
+    second = " --pair FOLDER" if len(checkpoint.network.inputs) == 2 else ""
     emit(
         {"model": str(output), "parameters": counted.parameters, "gmacs": counted.gmacs, **facts},
         f"{output}: {counted.parameters:,} parameters, {counted.gmacs:.3g} GMACs; grown: {facts['morph']}; "
-        f"changes {facts['morph_difference']}; train it with: fit50 train {data}{pair} --start {output}",
+        f"changes {facts['morph_difference']}; train it with: fit50 train {data}{second} --start {output}",
         as_json,
     )

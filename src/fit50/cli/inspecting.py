@@ -57,7 +57,7 @@ def inspect(
     labels = None
     if model is None:
         name, drawn = "resnet50" if source.inputs == 1 else "m-mffnet", seed or 0
-        network = _fitting(name, len(source.classes), data, pair, image_size)
+        network = _fitting(name, len(source.classes), data, pair, image_size, out / "cache")
         dataset = resident(data, network, out, drawn, screen, pair)
     else:
         judged = opened(model, threads)
@@ -89,9 +89,9 @@ def inspect(
     emit(facts, text, as_json)
 
 
-def _fitting(name: str, classes: int, data: str, pair: str | None, image_size: int | None) -> Network:
+def _fitting(name: str, classes: int, data: str, pair: str | None, image_size: int | None, cache: Path) -> Network:
     """The named network at the size that was asked for, or that suits the images."""
     from fit50.data.dataset import peek
     from fit50.search.start import fitting_size, sized
 
-    return sized(preset(name, classes=classes), image_size or fitting_size(peek(data, pair).sizes))
+    return sized(preset(name, classes=classes), image_size or fitting_size(peek(data, pair, cache=cache).sizes))

@@ -38,6 +38,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if debug:
             raise
+        if "Connection closed by peer" in str(error):
+            _end("error: another process of this training has ended; its message says why", 1)
         if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _TRAINING:
             install = "install it with: pip install 'fit50[train]'"
             _end(f"error: fit50 {given[0]} needs the package {error.name!r}; {install}", 2)

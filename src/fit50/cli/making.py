@@ -89,6 +89,10 @@ def make(
     trackers: tuple[str, ...] = (),
 ) -> None:
     """Realises a recipe on the devices of so many machines, and writes its checkpoint to ``output``."""
+    if trackers:
+        from fit50.train.logging import refuse_missing
+
+        refuse_missing(trackers)
     if dry_run:
         emit(recipe.canonical(), recipe.yaml(), as_json)
         return
@@ -99,10 +103,8 @@ def make(
     from fit50.pipeline.realise import realise
     from fit50.pipeline.store import Store
     from fit50.train.devices import devices, launched
-    from fit50.train.logging import refuse_unknown
     from fit50.weights.foreign import load_weights, refuse_other_classes
 
-    refuse_unknown(trackers)
     if output.is_dir():
         raise CheckpointError(f"{output}: expected a file to write, found a folder; choose another --output")
     used = devices(*asked)

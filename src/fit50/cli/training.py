@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from fit50.cli.making import make, provenance
-from fit50.cli.options import DryRun, Json, Pair, Seed, Set, Weights, edited, file_digest, network_edits, split_seed
+from fit50.cli.options import DryRun, Json, Pair, Set, Weights, edited, file_digest, network_edits, split_seed
 from fit50.spec.presets import EFFORTS
 from fit50.spec.recipe import Load, Recipe
 from fit50.spec.recipes import recipe as named
@@ -42,7 +42,13 @@ def train(
     log: Annotated[
         tuple[str, ...], Parameter(negative="", help="Trackers besides metrics.csv: tensorboard, mlflow, wandb.")
     ] = (),
-    seed: Seed = None,
+    seed: Annotated[
+        int | None,
+        Parameter(
+            validator=Number(gte=0),
+            help="Of the splits, the first weights, the order of images, augmentation; by default that of --start.",
+        ),
+    ] = None,
     output: Annotated[Path, Parameter(help="The file to write.")] = Path("model.safetensors"),
     out: Path = Path("runs"),
     set_: Set = (),
@@ -70,7 +76,7 @@ def train(
         "effort": EFFORTS["quick"],
     }
     request = Request.parse(given, "train")
-    built = start_network(request)
+    built = start_network(request, None if dry_run else out / "cache")
     step = named(recipe, size=min(built.inputs[0].height, built.inputs[0].width))
     if batch is not None:
         step = scaled(step, batch)

@@ -25,11 +25,11 @@ class Audit:
         counts: images by split and class name.
         sizes: before they were fitted to the network's input; with two inputs, those of the first.
         set_aside: (name, reason) of each image and other file that is not used.
-        duplicates: images of val and test that are, byte for byte, also in an earlier split. Only a split that the
-            user made can have these, and what follows.
+        duplicates: examples of val and test of which an image is, byte for byte, also in an earlier split. Only splits
+            that the user made can have these and what follows, or a class whose images are all copies or look alike.
         near_duplicates: (name, name) of each image of val and test that is no such copy and looks like one of an
             earlier split, and of that one.
-        leaks: images of val and test whose group is also in an earlier split.
+        leaks: images of val and test that are neither, and whose group is also in an earlier split.
         twins: every image that is a copy of another or looks like it, in the same split or an earlier one.
     """
 

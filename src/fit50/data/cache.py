@@ -12,7 +12,7 @@ import numpy as np
 
 from fit50.data.decode import Pixels
 from fit50.data.facts import Facts, inspect
-from fit50.data.sources.base import Source
+from fit50.data.sources.base import Source, passing
 from fit50.spec.files import write_folder
 from fit50.spec.network import Input
 
@@ -34,9 +34,10 @@ def decode_all(
         progress: told how many examples of how many are done.
     """
     facts: list[Facts] = []
+    near = passing(source, np.arange(len(source.items)))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for some in _chunks(range(len(source.items))):
-            for known, images in pool.map(lambda index: inspect(source, index, inputs), some):
+            for known, images in pool.map(lambda index: inspect(near, index, inputs), some):
                 facts.append(known)
                 for file, pixels in zip(rows, images, strict=False):  # either may be empty
                     file.write(pixels.tobytes())

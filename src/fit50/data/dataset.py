@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
@@ -19,7 +21,7 @@ from fit50.data.facts import recall, remember
 from fit50.data.images import Images
 from fit50.data.opening import open_source
 from fit50.data.plan import Plan, index_name, plan
-from fit50.data.sources.base import Source
+from fit50.data.sources.base import Source, passing, shuffled_places
 from fit50.data.sources.folder import FolderSource
 from fit50.data.split import Split
 from fit50.data.stream import Stream
@@ -67,7 +69,8 @@ def open_dataset(
     """Opens images, decoding them unless the cache has what the same files gave before.
 
     Those that the disk has no room for once they are decoded become a ``Stream``; they are still all decoded once, for
-    the audit and the splits.
+    the audit and the splits. A stream's order is that of the same images on a larger disk; large JPEGs that it trains
+    on are scaled by their decoder and hence differ by little from what the cache would hold.
 
     Args:
         data: a folder (``root/{train,val,test}/<class>/*`` or ``root/<class>/*``), or what else ``open_source`` takes.
@@ -91,7 +94,7 @@ def open_dataset(
     source = open_source(data, cache=cache, pair=pair)
     _refuse_other_inputs(source, inputs)
     index = cache / "index" / index_name(source.location, inputs)
-    facts = recall(index, source)
+    facts = recall(index, passing(source, np.arange(len(source.items))))
     planned = None if facts is None else plan(source, facts, inputs, record, seed)
     if planned and (dataset := _resident(source, planned, inputs, cache, memory_budget)):
         return dataset
@@ -144,9 +147,11 @@ def _resident(
         return None
     splits = {}
     for split, places in planned.places.items():
-        items = [source.items[index] for index in planned.usable[places]]
+        indices = planned.usable[places]
+        items = [source.items[index] for index in indices]
         labels = np.array([item.label for item in items], np.int64)
-        splits[split] = Images(arrays[split], labels, tuple(item.name for item in items))
+        shuffle = partial(shuffled_places, source, indices)
+        splits[split] = Images(arrays[split], labels, tuple(item.name for item in items), shuffle)
     return Dataset(source.classes, splits, planned.audit, planned.identity)
 
 
@@ -173,21 +178,31 @@ class Peek:
     count: int
 
 
-def peek(data: str | Path, pair: str | Path | None = None) -> Peek:
+def peek(data: str | Path, pair: str | Path | None = None, *, cache: Path | None = None) -> Peek:
     """Looks at the list of examples and the headers of at most 200 images, to choose an input size by.
+
+    Args:
+        data: as ``open_dataset`` takes it.
+        pair: likewise.
+        cache: the folder where lists of what shards hold are kept; by default they are made for this look alone.
 
     Raises:
         DataError: as ``open_dataset`` does for the source, or if none of the headers can be read.
+        MissingExtraError: the package that reads the source is not installed.
+        StorageError: the cache cannot be written.
     """
-    with TemporaryDirectory() as folder:
-        if data == EMBEDDED and pair is None:
-            return _peek(FolderSource.open(unpack(Path(folder))))
-        return _peek(open_source(data, cache=Path(folder), pair=pair))
+    if cache is None:
+        with TemporaryDirectory() as folder:
+            if data == EMBEDDED and pair is None:
+                return _peek(FolderSource.open(unpack(Path(folder))))
+            return _peek(open_source(data, cache=Path(folder), pair=pair))
+    return _peek(open_source(data, cache=cache, pair=pair))
 
 
 def _peek(source: Source) -> Peek:
     some = range(0, len(source.items), -(-len(source.items) // 200))
-    sizes = [size for index in some if (size := _size(source, index)) is not None]
+    with ThreadPoolExecutor() as pool:
+        sizes = [size for size in pool.map(lambda index: _size(source, index), some) if size is not None]
     if not sizes:
         first = source.items[some[0]].name
         raise DataError(f"{source.location}: expected images, found {len(some)} files that are none, such as {first}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from fit50.spec.network import Input
 Pixels = NDArray[np.uint8]
 
 PIXEL_LIMIT = 178_956_970
+# Not there (a broken link), or not permitted: it stays so until somebody mends it.
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM})
 
 # EPS would run Ghostscript; the others are video, vector drawings or containers whose decoder is not in Pillow.
 _REFUSED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
@@ -35,6 +38,13 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _WARNINGS = threading.Lock()
+
+
+class MissingImage(DataError):
+    """An image that is listed and not there, or not permitted to be read: it is set aside.
+
+    Any other failure to read may pass, and says nothing of the image.
+    """
 
 
 def read_image(file: Path | BinaryIO, *, pixel_limit: int = PIXEL_LIMIT) -> Pixels:
@@ -60,11 +70,14 @@ def read_image(file: Path | BinaryIO, *, pixel_limit: int = PIXEL_LIMIT) -> Pixe
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's content. Raises DataError."""
+    """The file's content. Raises MissingImage, or DataError for a failure that may pass, such as of a connection."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: expected a readable file, found: {error.strerror}; restore or remove it") from None
+        found = f"{path}: expected a readable file, found: {error.strerror}"
+        if error.errno in _MISSING:
+            raise MissingImage(f"{found}; restore or remove it") from None
+        raise DataError(f"{found}; check the disk or the connection and run the same command again") from None
 
 
 def decode_image(
@@ -85,6 +98,8 @@ def decode_image(
             pixels = np.array(_to_rgb(_upright(image)))
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
+        except MemoryError:
+            raise
         except Exception as error:  # whatever a decoder meets in damaged bytes: OSError, SyntaxError, struct.error, ...
             raise DataError(
                 f"{name}: expected a whole image, found a damaged or truncated {image.format} file ({error}); "
@@ -133,6 +148,8 @@ def _opened(data: bytes, name: str, pixel_limit: int) -> Iterator[Image.Image]:
             image = Image.open(BytesIO(data), formats=_formats())
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: {error}; scale the image down or remove it") from None
+    except MemoryError:
+        raise
     except Exception:  # besides UnidentifiedImageError, a format's header reader raises what it likes
         raise DataError(
             f"{name}: expected an image, found {len(data):,} bytes, beginning with {data[:8]!r}, that are of another "

@@ -64,7 +64,7 @@ def draw(n: int, how: Augment, source: Size, target: Size, generator: torch.Gene
     """
     box = torch.tensor((0, 0, *source)).expand(n, 4)
     if how.crop:
-        box = _boxes(n, source, how.crop, (3 / 4, 4 / 3), generator)
+        box = _crops(n, source, how.crop, generator)
     operations, magnitudes = torch.zeros(n, 0, dtype=torch.int64), torch.zeros(n, 0)
     if how.policy:
         operations, magnitudes = draw_operations(how.policy, n, target, generator)
@@ -80,36 +80,51 @@ def draw(n: int, how: Augment, source: Size, target: Size, generator: torch.Gene
     )
 
 
-def _boxes(
+def _crops(n: int, size: Size, area: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """Parts of an image; where none of the tries fits, the whole image cut to the nearest ratio; int64 (N, 4)."""
+    height, width = size
+    low, high = 3 / 4, 4 / 3
+    sides = _sides(n, size, area, (low, high), generator)
+    whole = torch.tensor((min(height, round(width / low)), min(width, round(height * high))))
+    return _placed(sides.where(sides > 0, whole), size, generator)
+
+
+def _sides(
     n: int, size: Size, area: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
 ) -> Tensor:
-    """Rectangles anywhere in an image, of a share of its area and a ratio of width to height; int64 (N, 4).
+    """Heights and widths of rectangles of a share of an image's area and a ratio of width to height; int64 (N, 2).
 
-    torchvision's rule: of ten tries the first that fits; after these, the whole image cut to the nearest ratio.
+    torchvision's rule: of ten tries the first that fits into the image; zeros where none does.
     """
     height, width = size
     low, high = (math.log(limit) for limit in ratio)
     pixels = height * width * (area[0] + (area[1] - area[0]) * _uniform((n, _TRIES), generator))
     ratios = (low + (high - low) * _uniform((n, _TRIES), generator)).exp()
     sides = torch.stack([(pixels / ratios).sqrt(), (pixels * ratios).sqrt()], 2).round().long()  # (N, tries, 2)
-    limits = torch.tensor(size)
-    fits = ((sides > 0) & (sides <= limits)).all(2)
+    fits = ((sides > 0) & (sides <= torch.tensor(size))).all(2)
     first = fits.int().argmax(1)
-    whole = torch.tensor((min(height, round(width / ratio[0])), min(width, round(height * ratio[1]))))
-    chosen = torch.where(fits.any(1, keepdim=True), sides[torch.arange(n), first], whole)
-    corner = (_uniform((n, 2), generator) * (limits - chosen + 1)).long()
-    return torch.cat([corner, chosen], 1)
+    return sides[torch.arange(n), first].where(fits.any(1, keepdim=True), 0)
+
+
+def _placed(sides: Tensor, size: Size, generator: torch.Generator) -> Tensor:
+    """Rectangles of these heights and widths (N, 2) anywhere in an image; int64 (N, 4)."""
+    corner = (_uniform((len(sides), 2), generator) * (torch.tensor(size) - sides + 1)).long()
+    return torch.cat([corner, sides], 1)
 
 
 def _holes(n: int, how: Augment, size: Size, generator: torch.Generator) -> Tensor:
-    """A square whose centre lies anywhere in the image, then a rectangle that lies in it; int64 (N, 0..2, 4)."""
+    """A square whose centre lies anywhere in the image, then a rectangle that lies in it; int64 (N, 0..2, 4).
+
+    Where none of the tries for the rectangle fits, as in very elongated images, there is none.
+    """
     holes = []
     if how.erase:
         corner = (_uniform((n, 2), generator) * torch.tensor(size)).long() - how.erase // 2
         holes.append(torch.cat([corner, torch.full((n, 2), how.erase)], 1))
     if how.erasing:
         spared = _uniform((n, 1), generator) >= how.erasing
-        holes.append(_boxes(n, size, (0.02, 0.33), (0.3, 3.3), generator).masked_fill(spared, 0))
+        sides = _sides(n, size, (0.02, 0.33), (0.3, 3.3), generator)
+        holes.append(_placed(sides, size, generator).masked_fill(spared | (sides == 0).any(1, keepdim=True), 0))
     return torch.stack(holes, 1) if holes else torch.zeros(n, 0, 4, dtype=torch.int64)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from fit50.data.decode import Pixels, decode_image, fit_image
+from fit50.data.decode import MissingImage, Pixels, decode_image, fit_image
 from fit50.data.duplicates import signature
 from fit50.data.sources.base import Source
 from fit50.spec.errors import DataError
@@ -22,17 +22,23 @@ class Facts:
 
     Attributes:
         stamp: the source's, which changes whenever an image may have changed.
-        sha256: of the image's bytes; of several images, over their digests. Empty where they could not be read.
+        digests: SHA-256 of each image's bytes; none where one is missing.
         size: height and width in pixels of the upright image, the first of several, before fitting.
         fault: why it cannot be used; empty if it can.
         signature: what the image looks like, for near-duplicates; of several images, with a space between.
     """
 
     stamp: tuple[int, ...]
-    sha256: str
+    digests: tuple[str, ...]
     size: tuple[int, int]
     fault: str
     signature: str
+
+    @property
+    def sha256(self) -> str:
+        """Of the image's bytes; of several images, over their digests."""
+        first, *others = self.digests
+        return hashlib.sha256(" ".join(self.digests).encode()).hexdigest() if others else first
 
 
 def inspect(source: Source, index: int, inputs: Sequence[Input]) -> tuple[Facts, tuple[Pixels, ...]]:
@@ -40,22 +46,25 @@ def inspect(source: Source, index: int, inputs: Sequence[Input]) -> tuple[Facts,
 
     Returns:
         Its facts, and for each input uint8 (input.height, input.width, C), or no images if it has a fault.
+
+    Raises:
+        DataError: an image is there and could not be read, so that nothing is known of it.
     """
     name, stamp = source.items[index].name, source.stamp(index)
     try:
         contents = _contents(source, index)
-    except DataError as error:
-        return Facts(stamp, "", (0, 0), str(error).removeprefix(f"{source.location}/{name}: "), ""), ()
-    sha256, decoded, fitted = _digest(contents), [], []
+    except MissingImage as error:
+        return Facts(stamp, (), (0, 0), str(error).removeprefix(f"{source.location}/{name}: "), ""), ()
+    digests, decoded, fitted = _digests(contents), [], []
     for input, content in zip(inputs, contents, strict=True):
         try:
             decoded.append(decode_image(content, name))
             fitted.append(fit_image(decoded[-1], input))
         except DataError as error:
             fault = str(error).removeprefix(f"{name}: ")
-            return Facts(stamp, sha256, (0, 0), fault if len(inputs) == 1 else f"{input.name}: {fault}", ""), ()
+            return Facts(stamp, digests, (0, 0), fault if len(inputs) == 1 else f"{input.name}: {fault}", ""), ()
     height, width, _ = decoded[0].shape
-    return Facts(stamp, sha256, (height, width), "", " ".join(map(signature, decoded))), tuple(fitted)
+    return Facts(stamp, digests, (height, width), "", " ".join(map(signature, decoded))), tuple(fitted)
 
 
 def remember(index: Path, source: Source, facts: Sequence[Facts]) -> None:
@@ -67,13 +76,14 @@ def remember(index: Path, source: Source, facts: Sequence[Facts]) -> None:
 def recall(index: Path, source: Source) -> list[Facts] | None:
     """The facts that ``remember`` wrote, or None where an example is new or has other images now.
 
-    An example of the same stamp is trusted; another's images are read and compared by digest.
+    A usable example of the same stamp is trusted; another's images are read and compared by digest. Raises DataError
+    where they cannot be read.
     """
     try:
         stored = json.loads(index.read_text(encoding="utf-8"))
         known = {
-            name: Facts(tuple(stamp), sha, tuple(size), fault, signature)
-            for name, (stamp, sha, size, fault, signature) in stored.items()
+            name: Facts(tuple(stamp), tuple(digests), tuple(size), fault, signature)
+            for name, (stamp, digests, size, fault, signature) in stored.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return None
@@ -93,16 +103,15 @@ def _current(source: Source, index: int, known: Facts) -> Facts | None:
     if stamp == known.stamp and not known.fault:
         return known
     try:
-        sha256 = _digest(_contents(source, index))
-    except DataError:
-        sha256 = ""
-    return replace(known, stamp=stamp) if sha256 == known.sha256 else None
+        digests = _digests(_contents(source, index))
+    except MissingImage:
+        digests = ()
+    return replace(known, stamp=stamp) if digests == known.digests else None
 
 
 def _contents(source: Source, index: int) -> list[bytes]:
     return [source.read(index, input) for input in range(source.inputs)]
 
 
-def _digest(contents: Sequence[bytes]) -> str:
-    first, *others = (hashlib.sha256(content).hexdigest() for content in contents)
-    return hashlib.sha256(" ".join((first, *others)).encode()).hexdigest() if others else first
+def _digests(contents: Sequence[bytes]) -> tuple[str, ...]:
+    return tuple(hashlib.sha256(content).hexdigest() for content in contents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,18 +22,21 @@ class Images:
         pixels: for each input uint8 (N, H, W, C), in memory or mapped from the cache to be read only.
         labels: class indices, int64 (N,).
         names: what the source calls the examples (N,).
+        shuffle: all indices in random order; that of the source, so that a training sees the same images in each step
+            wherever these are resident and wherever they are streamed. By default any order.
     """
 
     pixels: tuple[Pixels, ...]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
+    shuffle: Callable[[torch.Generator], NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def order(self, generator: torch.Generator) -> NDArray[np.int64]:
         """All indices, shuffled by the generator; int64 (N,)."""
-        return shuffled(np.arange(len(self)), generator)
+        return self.shuffle(generator) if self.shuffle else shuffled(np.arange(len(self)), generator)
 
     def read(self, chunks: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
         """One batch, a copy, for each chunk of indices, in order."""

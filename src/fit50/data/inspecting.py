@@ -16,7 +16,7 @@ from PIL import Image
 from fit50.data.cache import Progress, example_bytes
 from fit50.data.dataset import Dataset
 from fit50.data.decode import Pixels
-from fit50.data.sources.base import Source
+from fit50.data.sources.base import Source, passing
 from fit50.data.split import chunks
 from fit50.spec.inspection import InputFacts, Inspection
 from fit50.spec.network import Input
@@ -37,6 +37,8 @@ def inspect_images(
     progress: Progress | None = None,
 ) -> Inspection:
     """Counts, sizes and duplicates as the audit has them; formats and modes from every file; statistics from a sample.
+
+    Formats and modes are not among what is kept of files that were decoded before, so every file is read once more.
 
     Args:
         data: what the person calls it.
@@ -73,11 +75,12 @@ def inspect_images(
 def _headers(source: Source, left_out: set[str], progress: Progress | None) -> list[tuple[Counter[str], Counter[str]]]:
     """For each input how many files have each format and each mode."""
     found = [(Counter[str](), Counter[str]()) for _ in range(source.inputs)]
-    used = [index for index, item in enumerate(source.items) if item.name not in left_out]
+    used = np.array([index for index, item in enumerate(source.items) if item.name not in left_out])
+    near = passing(source, used)
     with ThreadPoolExecutor(os.cpu_count()) as pool, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # nothing is decoded, so a large image does no harm
         for some in chunks(len(used), _AT_ONCE):
-            for headers in pool.map(lambda place: _header(source, used[place]), some):
+            for headers in pool.map(lambda index: _header(near, index), used[some]):
                 for (formats, modes), (form, mode) in zip(found, headers, strict=True):
                     formats[form] += 1
                     modes[mode] += 1

@@ -15,15 +15,17 @@ from fit50.data.audit import Audit, Sizes
 from fit50.data.duplicates import clusters
 from fit50.data.facts import Facts
 from fit50.data.sources.base import Item, Source
-from fit50.data.splits import SPLITS, assign, record, recorded, straddling, together
+from fit50.data.splits import SPLITS, Said, assign, record, recorded, refuse_gaps, straddling, together
 from fit50.spec.errors import DataError
 from fit50.spec.inspection import Twin
 from fit50.spec.network import Input
 
+Marks = Sequence[object]
+
 # Part of every identity; raised when decoding or fitting gives other pixels than before.
 _RULE = "fit50 images 1"
 # What is remembered of each file; raised when there is more of it, or other.
-_FACTS = "fit50 facts 2"
+_FACTS = "fit50 facts 3"
 
 
 @dataclass(frozen=True)
@@ -58,37 +60,46 @@ def plan(source: Source, facts: Sequence[Facts], inputs: Sequence[Input], kept: 
     _refuse_lost_classes(source, facts)
     items, known = [source.items[index] for index in usable], [facts[index] for index in usable]
     alike = _alike(known)
-    splits = _splits(source.classes, items, known, alike, kept, seed)
+    copies = list(zip(*(each.digests for each in known), strict=True))
+    splits = _splits(source.classes, items, known, (*copies, *alike), kept, seed)
     labelled = [(each.sha256, item.label, split) for each, item, split in zip(known, items, splits, strict=True)]
     places = {split: [place for place, each in enumerate(splits) if each == split] for split in SPLITS}
     identity = _sha256([_RULE, _geometry(inputs), source.classes, labelled])
     faults = tuple((item.name, each.fault) for item, each in zip(source.items, facts, strict=True) if each.fault)
-    audit = _audit(source.classes, items, known, alike, splits, (*faults, *source.others))
+    audit = _audit(source.classes, items, known, copies, alike, splits, (*faults, *source.others))
     return Plan(np.array(usable, np.int64), places, audit, identity)
 
 
-def _alike(known: Sequence[Facts]) -> list[tuple[int, ...]]:
-    """A mark for each example, the same for those of which every image looks like the other's."""
-    signatures = zip(*(each.signature.split() for each in known), strict=True)  # for each input (N,)
-    return list(zip(*(clusters(column).tolist() for column in signatures), strict=True))
+def _alike(known: Sequence[Facts]) -> list[Marks]:
+    """For each input a mark for each example (N,), the same for those whose images look alike."""
+    signatures = zip(*(each.signature.split() for each in known), strict=True)
+    return [clusters(column).tolist() for column in signatures]
 
 
 def _splits(
     classes: Sequence[str],
     items: Sequence[Item],
     known: Sequence[Facts],
-    alike: Sequence[object],
+    shared: Sequence[Marks],
     kept: Path | None,
     seed: int,
 ) -> list[str]:
-    names, contents = [item.name for item in items], [each.sha256 for each in known]
+    """Each example's split; those of a mark in ``shared`` stay together, unless that leaves a class too few keys."""
+    names, labels = [item.name for item in items], [item.label for item in items]
+    contents = [each.sha256 for each in known]
     digests = dict(zip(names, contents, strict=True))
-    if kept is not None and (before := recorded(kept, digests)) is not None:
-        return [before[name] for name in names]
-    keys = together(contents, [item.group for item in items], alike)
-    splits = assign([item.label for item in items], [item.split for item in items], seed, keys=keys, classes=classes)
+    said = {item.name: Said(classes[item.label], item.split, item.group) for item in items}
+    if kept is not None and (before := recorded(kept, digests, said)) is not None:
+        splits = [before[name] for name in names]
+        refuse_gaps(labels, splits, classes)
+        return splits
+    given, groups = [item.split for item in items], [item.group for item in items]
+    try:
+        splits = assign(labels, given, seed, keys=together(contents, groups, *shared), classes=classes)
+    except DataError:  # what then lies on both sides is in the audit
+        splits = assign(labels, given, seed, keys=together(contents, groups), classes=classes)
     if kept is not None:
-        record(kept, dict(zip(names, splits, strict=True)), digests)
+        record(kept, dict(zip(names, splits, strict=True)), digests, said)
     return splits
 
 
@@ -109,7 +120,8 @@ def _audit(
     classes: Sequence[str],
     items: Sequence[Item],
     known: Sequence[Facts],
-    alike: Sequence[object],
+    copies: Sequence[Marks],
+    alike: Sequence[Marks],
     splits: Sequence[str],
     set_aside: tuple[tuple[str, str], ...],
 ) -> Audit:
@@ -117,37 +129,33 @@ def _audit(
     for item, split in zip(items, splits, strict=True):
         counts[split][classes[item.label]] += 1
     sizes = np.array([each.size for each in known])
-    copies = straddling(splits, [each.sha256 for each in known])
-    copied = {later for later, _ in copies}
+    copied = {later for marks in copies for later, _ in straddling(splits, marks)}
+    similar = {later: first for marks in alike for later, first in straddling(splits, marks) if later not in copied}
+    grouped = {later for later, _ in straddling(splits, [item.group for item in items])}
     return Audit(
         counts=counts,
         sizes=Sizes(*((int(pair[0]), int(pair[1])) for pair in (np.median(sizes, 0), sizes.min(0), sizes.max(0)))),
         set_aside=set_aside,
-        duplicates=len(copies),
-        near_duplicates=tuple(
-            (items[later].name, items[earlier].name)
-            for later, earlier in straddling(splits, alike)
-            if later not in copied
-        ),
-        leaks=len(straddling(splits, [item.group for item in items])),
-        twins=_twins(classes, items, known, alike, splits),
+        duplicates=len(copied),
+        near_duplicates=tuple((items[later].name, items[first].name) for later, first in similar.items()),
+        leaks=len(grouped - copied - similar.keys()),
+        twins=_twins(classes, items, copies, alike, splits),
     )
 
 
 def _twins(
     classes: Sequence[str],
     items: Sequence[Item],
-    known: Sequence[Facts],
-    alike: Sequence[object],
+    copies: Sequence[Marks],
+    alike: Sequence[Marks],
     splits: Sequence[str],
 ) -> tuple[Twin, ...]:
     """Each image with an earlier one that it copies or looks like: best one of another split, best a copy."""
-    copied: dict[str, int] = {}
-    seen: dict[object, int] = {}
+    seen: list[dict[object, int]] = [{} for _ in (*copies, *alike)]
     twins: list[Twin] = []
     for place in sorted(range(len(items)), key=lambda place: SPLITS.index(splits[place])):
-        copy, similar = copied.setdefault(known[place].sha256, place), seen.setdefault(alike[place], place)
-        other = max(copy, similar, key=lambda first: (first != place, splits[first] != splits[place]))
+        firsts = [first.setdefault(marks[place], place) for first, marks in zip(seen, (*copies, *alike), strict=True)]
+        other = max(firsts, key=lambda first: (first != place, splits[first] != splits[place]))
         if other != place:
             one, two = items[other], items[place]
             twins.append(
@@ -155,7 +163,7 @@ def _twins(
                     names=(one.name, two.name),
                     splits=(splits[other], splits[place]),
                     classes=(classes[one.label], classes[two.label]),
-                    exact=known[other].sha256 == known[place].sha256,
+                    exact=any(marks[other] == marks[place] for marks in copies),
                 )
             )
     return tuple(twins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class Near:
         return len(self.images)
 
     def order(self, generator: torch.Generator) -> NDArray[np.int64]:
-        """All indices, shuffled by the generator; int64 (N,)."""
+        """All indices, shuffled as the images are; int64 (N,)."""
         return self.images.order(generator)
 
     def read(self, chunks: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
@@ -84,5 +85,7 @@ def nearest(split: Split, device: torch.device, free: int | None = None) -> Spli
         return split
     room = _SHARE * (torch.cuda.mem_get_info(device)[0] if free is None else free)
     there = device if sum(each.nbytes for each in split.pixels) <= room else torch.device("cpu")
-    pixels = tuple(torch.from_numpy(np.asarray(each)).to(there) for each in split.pixels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written to
+        pixels = tuple(torch.from_numpy(np.asarray(each)).to(there) for each in split.pixels)
     return Near(split, pixels, torch.from_numpy(split.labels).to(there))

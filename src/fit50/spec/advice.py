@@ -28,7 +28,7 @@ def advise(found: Inspection) -> tuple[Advice, ...]:
 
     None comes without a figure; where nothing is warranted, there is none.
     """
-    pieces = (_leaks, _disputed, _labels, _resolution, _few, _imbalance, _detail, _fusion, _cost, _statistics, _grey)
+    pieces = (_leaks, _disputed, _labels, _resolution, _few, _imbalance, _detail, _cost, _statistics, _grey)
     return tuple(advice for piece in pieces for advice in piece(found))
 
 
@@ -40,7 +40,7 @@ def _leaks(found: Inspection) -> Iterator[Advice]:
     kinds = {"exact copies": exact, "near-duplicates": len(leaking) - exact, "of shared groups": found.shared_groups}
     named = ", ".join(f"{kind} {count:,}" for kind, count in kinds.items() if count)
     held_out = sum(found.totals.values()) - found.totals["train"]
-    share = 100 * min(len(leaking) + found.shared_groups, held_out) / held_out
+    share = 100 * (len(leaking) + found.shared_groups) / held_out
     yield Advice(
         advice="do not trust figures on val and test until their images that are also in an earlier split are removed, "
         "or let fit50 make the splits (only class folders below the root)",
@@ -91,11 +91,13 @@ def _resolution(found: Inspection) -> Iterator[Advice]:
 def _few(found: Inspection) -> Iterator[Advice]:
     train, classes = found.totals["train"], len(found.counts["train"])
     if train < _FEW or train < _FEW_PER_CLASS * classes:
+        from_scratch = "augment strongly and drop out (--recipe lowdata --network.head.dropout 0.5)"
+        trained = "start from trained weights (--start torchvision:resnet50.IMAGENET1K_V2 --recipe finetune)"
+        one = len(found.inputs) == 1  # trained weights are of one input
         yield Advice(
-            advice="start from trained weights (--start torchvision:resnet50.IMAGENET1K_V2 --recipe finetune); or, "
-            "from scratch, augment strongly and drop out (--recipe lowdata --network.head.dropout 0.5)",
+            advice=f"{trained}; or, from scratch, {from_scratch}" if one else from_scratch,
             evidence=f"{train:,} training images, {train / classes:,.0f} for each of {classes} classes",
-            technique="transfer learning, dropout, data augmentation",
+            technique=f"{'transfer learning, ' if one else ''}dropout, data augmentation",
             source="Zhao and Leong: overfits small data; transfer learning, Dropout-ResNet50, data augmentation",
         )
 
@@ -116,24 +118,14 @@ def _imbalance(found: Inspection) -> Iterator[Advice]:
 def _detail(found: Inspection) -> Iterator[Advice]:
     first, side = found.inputs[0], min(found.median)
     if side > _RESIZING * min(first.height, first.width):
+        larger = f"if classes differ in small things, try a larger input (--image-size {_larger(first, side)})"
+        networks = ", or what keeps detail: --network fpn-resnet50, hff-gated or cbam-resnet50"
         yield Advice(
-            advice=f"if classes differ in small things, try a larger input (--image-size {_larger(first, side)}), or "
-            "what keeps detail: --network fpn-resnet50, hff-gated or cbam-resnet50",
+            advice=larger + (networks if len(found.inputs) == 1 else ""),
             evidence=f"median image {_by(found.median)}, {side / min(first.height, first.width):.1f} times the input's "
             f"{first.height} x {first.width}",
             technique="feature pyramid, hierarchical feature fusion, attention",
             source="Zhao and Leong: loses detail; FPN-ResNet50, HFF-SEnet, CBAM-ResNet50",
-        )
-
-
-def _fusion(found: Inspection) -> Iterator[Advice]:
-    if len(found.inputs) == 2:
-        names = " and ".join(each.name for each in found.inputs)
-        yield Advice(
-            advice="fuse both in one network: --network m-mffnet, or m-mffnet-gated, which adds the second by a gate",
-            evidence=f"2 images in each of {sum(found.totals.values()):,} examples ({names})",
-            technique="multi-modal feature fusion",
-            source="Zhao and Leong: M-MFFnet, attention fusion",
         )
 
 

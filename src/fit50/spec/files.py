@@ -53,7 +53,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
-    """Like ``write_atomically`` for a folder; one that exists is replaced as a whole."""
+    """Like ``write_atomically`` for a folder; one that is there is replaced as a whole, one that comes later kept."""
+    replaced = path.exists()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with storage_errors(path):
         _sweep(path)
@@ -62,9 +63,7 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
             fill(temporary)
             for file in temporary.rglob("*"):
                 _sync(file)
-            if path.exists():
-                os.replace(path, path.with_name(f".{path.name}.0.part"))
-            os.replace(temporary, path)
+            _place(temporary, path, replaced)
             _sync(path.parent)
             _sweep(path)
         except BaseException:
@@ -72,12 +71,24 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
             raise
 
 
+def _place(temporary: Path, path: Path, replaced: bool) -> None:
+    """Renames the folder; drops it where another process has put its own there meanwhile."""
+    try:
+        if replaced:
+            os.replace(path, path.with_name(f".{path.name}.0.part"))
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or not path.is_dir():
+            raise
+        shutil.rmtree(temporary)
+
+
 def _sweep(path: Path) -> None:
     """Removes what processes that were killed while they wrote this path have left beside it."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         pid = left.name.split(".")[-2]
         if pid.isdigit() and (pid == "0" or not psutil.pid_exists(int(pid))):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

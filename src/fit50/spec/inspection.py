@@ -96,7 +96,7 @@ class Inspection(Value):
         inputs: the images of each input.
         set_aside: (name, reason) of each file that is not used.
         twins: exact and near duplicates, each image once.
-        shared_groups: images of val and test whose group is also in an earlier split.
+        shared_groups: images of val and test whose group is also in an earlier split, and that have no twin there.
         network: the network whose inputs the images are fitted to.
         gmacs: its billions of multiply-accumulates for one example.
         labels: where a model was asked.

@@ -244,7 +244,7 @@ class Train(Value):
 
     kind: Literal["train"] = "train"
     epochs: PositiveInt = 30
-    batch: PositiveInt = 64
+    batch: int = Field(64, ge=2)
     repeats: PositiveInt = 1
     accumulate: PositiveInt = 1
     optimizer: Optimizer = SGD()
@@ -263,6 +263,19 @@ class Train(Value):
     size: PositiveInt | None = None
     start_size: PositiveInt | None = None
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
+    compile: Literal["none", "default", "reduce-overhead", "max-autotune"] = "none"
     teacher: Teacher | None = None
     anneal: float = Field(0.5, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _sizes_and_pieces_fit(self) -> Train:
+        if self.size and self.start_size and self.start_size > self.size:
+            raise ValueError(
+                f"start_size: expected at most size={self.size}, to which it grows, found {self.start_size}"
+            )
+        if 2 * self.accumulate > self.batch:
+            raise ValueError(
+                f"accumulate: expected pieces of at least 2 images, found {self.accumulate} pieces of a batch of "
+                f"{self.batch}"
+            )
+        return self

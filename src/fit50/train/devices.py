@@ -11,8 +11,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from fit50.nn.resnet import PerInputNorm
-from fit50.spec.errors import NotBuiltError
+from fit50.spec.errors import NotBuiltError, SpecError
 from fit50.spec.machine import has_bf16
+from fit50.spec.network import Network
 from fit50.spec.training import Train
 
 
@@ -33,13 +34,38 @@ def devices(local: int | None = None, nodes: int | None = None) -> Devices:
     return Devices(here if local is None else local, every // here if nodes is None else nodes)
 
 
-def precision(step: Train) -> Literal["bf16-mixed", "32-true"]:
-    """Fabric's name for the precision of a training on this machine."""
-    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else has_bf16()
-    return "bf16-mixed" if step.precision == "bf16" or (step.precision == "auto" and native) else "32-true"
+def precision(step: Train, network: Network | None = None) -> Literal["bf16-mixed", "32-true"]:
+    """Fabric's name for the precision in which a network is trained on this machine.
+
+    On the CPU, torch's gradient of a strided convolution on a map of one pixel's width is wrong in bf16 (2.14.1:
+    parts of it are not initialised), hence float32 there. Raises SpecError where bf16 was asked for.
+    """
+    gpu = torch.cuda.is_available()
+    narrow = not gpu and network is not None and narrowest(network, step) < 2
+    if narrow and step.precision == "bf16":
+        raise SpecError(
+            "train.precision: expected auto or float32, for in bf16 torch's gradients are wrong on maps that are one "
+            "pixel wide, as this network's become; or use larger images, or network.stem=low-resolution"
+        )
+    native = torch.cuda.is_bf16_supported() if gpu else has_bf16()
+    wanted = step.precision == "bf16" or (step.precision == "auto" and native)
+    return "bf16-mixed" if wanted and not narrow else "32-true"
 
 
-def launched(devices: Devices, step: Train | None = None) -> Fabric:
+def narrowest(network: Network, step: Train) -> int:
+    """Pixels of the shorter side of the smallest map that a convolution with a stride sees in a training."""
+    image = network.inputs[0]
+    short = min(image.height, image.width)
+    side = narrow = min(step.size or short, step.start_size or short, short)
+    side = -(-side // network.stem.stride)
+    for stage in network.stages:
+        for block in stage.blocks:
+            if block.stride > 1:
+                narrow, side = min(narrow, side), -(-side // block.stride)
+    return narrow
+
+
+def launched(devices: Devices, step: Train | None = None, network: Network | None = None) -> Fabric:
     """Fabric with its processes running: those that torchrun or SLURM started, or else new ones of this machine.
 
     The first call in a process that starts others runs its command line again in each of them.
@@ -47,18 +73,28 @@ def launched(devices: Devices, step: Train | None = None) -> Fabric:
     Args:
         devices: how many.
         step: what they shall train; None only to have them.
+        network: likewise.
+
+    Raises:
+        SpecError: torchrun or SLURM started another number of processes; or see ``precision``.
     """
     step = step or Train()
+    started = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
+    if started not in (1, devices.local * devices.nodes):
+        raise SpecError(
+            f"devices: expected the {started} processes that were started, found {devices.local} devices of "
+            f"{devices.nodes} machines; give --devices and --nodes to match, or leave both out with torchrun"
+        )
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # each run's precision
     if devices == ONE:
-        return Fabric(accelerator="auto", devices=1, precision=precision(step))
+        return Fabric(accelerator="auto", devices=1, precision=precision(step, network))
     strategy = "ddp_find_unused_parameters_true" if step.frozen else "ddp"
     fabric = Fabric(
         accelerator="auto",
         devices=devices.local,
         num_nodes=devices.nodes,
         strategy=strategy,
-        precision=precision(step),
+        precision=precision(step, network),
     )
     fabric.launch()
     return fabric

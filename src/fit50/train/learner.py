@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fit50.data.augment import augment, mix
 from fit50.data.draws import draw
 from fit50.data.split import Batch
+from fit50.data.stream import Stream
 from fit50.nn.activation import anneal
 from fit50.nn.deployed import Normalize
 from fit50.nn.resnet import ResNet
@@ -69,7 +70,7 @@ class Learner:
         self.taught, self.match = self._taught(), self._matched(module)
         self.beside = list(self.match.parameters()) if self.match else []
         optim = optimizer(module, step, self.beside)
-        model = module if step.compile == "off" else cast(nn.Module, torch.compile(module, mode=step.compile))
+        model = module if step.compile == "none" else cast(nn.Module, torch.compile(module, mode=step.compile))
         self.model, self.optimizer = fabric.setup(model, optim)
         loss = torch.zeros((), device=fabric.device)
         self.state = State(module, optim, average, self.match, loss, pieces=step.accumulate)
@@ -131,6 +132,8 @@ class Learner:
         """Leaves the teacher as it was."""
         if self.match is not None:
             self.match.close()
+        if self.step.compile != "none":
+            torch._dynamo.reset()  # what was compiled does not notice other hooks on the same code
 
     def _kept(self) -> nn.Module:
         return self.state.average.module if self.state.average is not None else self.state.module
@@ -146,9 +149,12 @@ class Learner:
         if self.teaching is None:
             return None
         self.teaching.to(self.fabric.device)
-        if step.augment.draws or step.size or step.start_size or (step.teacher and step.teacher.features):
+        streamed = isinstance(self.feed.images, Stream)
+        changing = step.augment.draws or step.size or step.start_size or streamed
+        if changing or (step.teacher and step.teacher.features):
             return None
-        return cached(self.teaching, self.feed.images, self.fabric.device)
+        with self.fabric.autocast():
+            return cached(self.teaching, self.feed.images, self.fabric.device)
 
     def _matched(self, module: ResNet) -> FeatureMatch | None:
         """What compares inner maps with the teacher's, where the step asks for it."""

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from lightning_fabric.loggers.logger import Logger
 
@@ -102,26 +102,27 @@ def loggers(names: Sequence[str], folder: Path) -> list[Logger]:
         SpecError: an unknown name.
         MissingExtraError: a tracker's package is not installed.
     """
-    refuse_unknown(names)
-    return [CSVFile(folder), *(TRACKERS[name](folder) for name in names)]
+    refuse_missing(names)
+    return [CSVFile(folder), *(TRACKERS[name].open(folder) for name in names)]
 
 
-def refuse_unknown(names: Sequence[str]) -> None:
-    """Raises SpecError for a name that is no tracker's."""
+def refuse_missing(names: Sequence[str]) -> None:
+    """Raises SpecError for a name that is no tracker's, MissingExtraError where a package of it is not installed."""
     for name in names:
         if name not in TRACKERS:
             raise SpecError(f"logger {name!r}: unknown{suggestion(name, TRACKERS)}")
+        for package in TRACKERS[name].packages:
+            if find_spec(package) is None:
+                raise MissingExtraError(f"the logger {name!r}", package, name)
 
 
 def _tensorboard(folder: Path) -> Logger:
-    _require("tensorboard", extra="tensorboard")
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
     return TensorBoardLogger(folder, name="", version="tensorboard")
 
 
 def _mlflow(folder: Path) -> Logger:
-    _require("mlflow", "pytorch_lightning", extra="mlflow")
     from mlflow.tracking import MlflowClient
     from pytorch_lightning.loggers import MLFlowLogger
 
@@ -134,7 +135,6 @@ def _mlflow(folder: Path) -> Logger:
 
 
 def _wandb(folder: Path) -> Logger:
-    _require("wandb", "pytorch_lightning", extra="wandb")
     from pytorch_lightning.loggers import WandbLogger
 
     class Finishing(WandbLogger):  # type: ignore[misc]
@@ -148,10 +148,15 @@ def _wandb(folder: Path) -> Logger:
     return Finishing(folder.name, folder, folder.name, project=project)
 
 
-def _require(*packages: str, extra: str) -> None:
-    for package in packages:
-        if find_spec(package) is None:
-            raise MissingExtraError(f"the logger {extra!r}", package, extra)
+class Tracker(NamedTuple):
+    """What opens a logger for the folder of a run, and the packages that it needs."""
+
+    open: Callable[[Path], Logger]
+    packages: tuple[str, ...]
 
 
-TRACKERS: dict[str, Callable[[Path], Logger]] = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
+TRACKERS = {
+    "tensorboard": Tracker(_tensorboard, ("tensorboard",)),
+    "mlflow": Tracker(_mlflow, ("mlflow", "pytorch_lightning")),
+    "wandb": Tracker(_wandb, ("wandb", "pytorch_lightning")),
+}

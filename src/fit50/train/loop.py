@@ -70,7 +70,7 @@ def train(
         TrainingDiverged: the loss is not finite, even at rates lowered three times.
         Stopped, KeyboardInterrupt: a signal asked for it; the state is kept.
     """
-    fabric = launched(devices, step)
+    fabric = launched(devices, step, checkpoint.network)
     images = nearest(dataset.split("train"), fabric.device)
     feed = Feed.of(images, step, seed, fabric.global_rank, fabric.world_size)
     lowered = 0
@@ -84,6 +84,7 @@ def train(
             _run(learner, dataset.split("val"), saved, monitor, save_seconds)
             return learner.result(checkpoint)
         except _NotFinite:
+            monitor.record("not finite", {"step": learner.state.done, "lr": learner.rate})
             lowered, rate = lowered + 1, step.optimizer.lr * LOWER**lowered
         finally:
             learner.close()
@@ -118,9 +119,13 @@ def _run(learner: Learner, val: Split, saved: Path, monitor: Monitor, save_secon
                 monitor.record("epoch", facts)
                 state.loss.zero_()
                 started = time.monotonic()
+            if state.done == feed.total:
+                if anyone(fabric, not state.finite):
+                    raise _NotFinite
+                return
             asked = (fabric.world_size == 1 or state.done % _ASKED == 0) and anyone(fabric, stop.signal is not None)
             due = asked or time.monotonic() - kept > save_seconds
-            if due and state.done < feed.total and fabric.is_global_zero and state.finite:
+            if due and fabric.is_global_zero and state.finite:
                 snapshot.save(saved, state)
                 kept = time.monotonic()
             if asked:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -51,7 +51,12 @@ class Source(Protocol):
         """(name, reason) of what lies there and is not used."""
 
     def read(self, index: int, input: int = 0) -> bytes:
-        """The encoded image of ``items[index]`` for an input. Thread-safe. Raises DataError."""
+        """The encoded image of ``items[index]`` for an input. Thread-safe.
+
+        Raises:
+            MissingImage: there is none, so that the example is set aside.
+            DataError: it cannot be read now, so that nothing is known of it.
+        """
 
     def stamp(self, index: int) -> tuple[int, ...]:
         """Whole numbers that change whenever the example's images may have changed (sizes, times); not read for it."""
@@ -60,6 +65,25 @@ class Source(Protocol):
         """These examples shuffled, such that ``read`` is fast when called about in that order."""
 
 
+@runtime_checkable
+class Bundled(Protocol):
+    """A source whose examples lie many in a file, which one that reads most of them had better fetch whole."""
+
+    def passing(self, indices: NDArray[np.int64]) -> Source:
+        """The source as it reads fastest where a pass over most of it goes through these in this order."""
+
+
+def passing(source: Source, indices: NDArray[np.int64]) -> Source:
+    """The source for a pass over most of it, some of which goes through these examples in this order."""
+    return source.passing(indices) if isinstance(source, Bundled) else source
+
+
 def shuffled(indices: NDArray[np.int64], generator: torch.Generator) -> NDArray[np.int64]:
     """The indices in any order: what ``order`` is where every example is as quickly read as another."""
     return indices[torch.randperm(len(indices), generator=generator, device=generator.device).cpu().numpy()]
+
+
+def shuffled_places(source: Source, indices: NDArray[np.int64], generator: torch.Generator) -> NDArray[np.int64]:
+    """``source.order`` of distinct examples, as places in ``indices``."""
+    places = np.argsort(indices)
+    return places[np.searchsorted(indices, source.order(indices, generator), sorter=places)]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fit50.data.decode import read_bytes
+from fit50.data.decode import MissingImage, read_bytes
 from fit50.data.sources.base import Item, shuffled
 from fit50.data.splits import SPLIT_NAMES, SPLITS
 from fit50.spec.errors import DataError, MissingExtraError
@@ -84,14 +84,14 @@ class HuggingFaceSource:
         )
 
     def read(self, index: int, input: int = 0) -> bytes:
-        """An image as it was encoded. Raises DataError."""
+        """An image as it was encoded. Raises MissingImage, or DataError where it cannot be read."""
         split, row = self.rows[index].tolist()
         (image,) = self.columns[split][input][row].values()
         if image and image["bytes"]:
             return bytes(image["bytes"])
         if image and image["path"]:
             return read_bytes(Path(image["path"]))
-        raise DataError(f"{self.location}/{self.items[index].name}: expected an image, found none; remove the row")
+        raise MissingImage(f"{self.location}/{self.items[index].name}: expected an image, found none; remove the row")
 
     def stamp(self, index: int) -> tuple[int, ...]:
         """The split's."""

@@ -1,14 +1,16 @@
 """Lists of images: a CSV or Parquet file with the columns ``path`` and ``label``, and maybe more.
 
 ``path2`` is a second image for a network of two inputs; ``split`` says train, val or test; ``group`` names what the
-image was taken of or by, such as a patient. Relative paths begin at the list's folder.
+image was taken of or by, such as a patient. Columns may be named in capitals. Relative paths begin at the
+list's folder.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +25,8 @@ from fit50.data.splits import SPLIT_NAMES
 from fit50.spec.errors import DataError, MissingExtraError
 from fit50.spec.value import suggestion
 
-_REQUIRED, _OPTIONAL = ("path", "label"), ("path2", "split", "group")
+_REQUIRED = ("path", "label")
+_KNOWN = (*_REQUIRED, "path2", "split", "group")
 
 
 class _Row(NamedTuple):
@@ -45,7 +48,7 @@ class ManifestSource:
         inputs: one, or two where there is a column ``path2``.
         classes: the labels, sorted as texts.
         items: the lines whose files exist, sorted by name: the path as it is written, of two images ``path + path2``.
-        others: the lines with a missing file.
+        others: the lines with a missing file, and the columns that are not read.
         paths: the files of each item.
     """
 
@@ -67,8 +70,8 @@ class ManifestSource:
         if not file.is_file():
             found = "a folder" if file.is_dir() else "nothing"
             raise DataError(f"{file}: expected a list of images, found {found}; check the path")
-        rows = list(_parquet_rows(file) if file.suffix.lower() == ".parquet" else _csv_rows(file))
-        return _source(file.resolve(), rows)
+        columns, rows = _parquet_rows(file) if file.suffix.lower() == ".parquet" else _csv_rows(file)
+        return _source(file.resolve(), columns, rows)
 
     @property
     def location(self) -> str:
@@ -88,48 +91,77 @@ class ManifestSource:
         return shuffled(indices, generator)
 
 
-def _csv_rows(file: Path) -> Iterator[_Row]:
+def _csv_rows(file: Path) -> tuple[list[str], list[_Row]]:
+    """The columns, and the lines that are not empty."""
+    rows: list[_Row] = []
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.reader(text, strict=True)
-            columns = next(reader, [])
-            _refuse_columns(file, columns)
+            header = next(reader, [])
+            _refuse_separator(file, header)
+            columns = _columns(file, header)
             for values in reader:
                 if len(values) != len(columns) and values:
                     raise DataError(
                         f"{file}, line {reader.line_num}: expected {len(columns)} values, one for each column, "
                         f"found {len(values)}; quote values that contain a comma"
                     )
-                if values:  # else an empty line
-                    yield _row(f"line {reader.line_num}", columns, values)
+                if values:
+                    rows.append(_row(f"line {reader.line_num}", columns, values))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: expected comma-separated values in UTF-8, found: {error}") from None
+    return columns, rows
 
 
-def _parquet_rows(file: Path) -> Iterator[_Row]:
+def _parquet_rows(file: Path) -> tuple[list[str], list[_Row]]:
+    """The columns, and the rows."""
     try:
         import pyarrow as arrow
         from pyarrow import parquet
     except ModuleNotFoundError:
         raise MissingExtraError(str(file), "pyarrow", "manifest") from None
     try:
-        columns = parquet.read_schema(file).names
-        _refuse_columns(file, columns)
-        wanted = [name for name in (*_REQUIRED, *_OPTIONAL) if name in columns]
-        table = parquet.read_table(file, columns=wanted)
+        header = parquet.read_schema(file).names
+        columns = _columns(file, header)
+        wanted = {name: written for name, written in zip(columns, header, strict=True) if name in _KNOWN}
+        table = parquet.read_table(file, columns=list(wanted.values()))
     except (OSError, arrow.ArrowException) as error:
         raise DataError(f"{file}: expected a Parquet file, found: {error}") from None
-    for number, values in enumerate(zip(*(table[name].to_pylist() for name in wanted), strict=True), 1):
-        yield _row(f"row {number}", wanted, ["" if value is None else str(value) for value in values])
+    values = zip(*(map(_text, table[written].to_pylist()) for written in wanted.values()), strict=True)
+    return columns, [_row(f"row {number}", list(wanted), each) for number, each in enumerate(values, 1)]
 
 
-def _refuse_columns(file: Path, columns: Sequence[str]) -> None:
+def _text(value: object) -> str:
+    """Nothing for None and for NaN, which alone differs from itself."""
+    return "" if value is None or value != value else str(value)
+
+
+def _columns(file: Path, header: Sequence[str]) -> list[str]:
+    """The columns, those that are known by their names in lower case."""
+    written = {name.strip().lower(): name for name in header}
+    columns = [lower if (lower := name.strip().lower()) in _KNOWN else name for name in header]
     missing = [name for name in _REQUIRED if name not in columns]
     if missing:
         raise DataError(
             f"{file}: expected the columns path and label, and maybe path2, split and group; found no column "
             f"{missing[0]!r} among {', '.join(map(repr, columns)) or 'none'}{suggestion(missing[0], columns)}"
         )
+    for name in _KNOWN:
+        if columns.count(name) > 1:
+            raise DataError(f"{file}: expected one column {name!r}, found {columns.count(name)}; remove the others")
+        close = get_close_matches(name, written.keys() - set(_KNOWN), n=1, cutoff=0.8)
+        if close and name not in columns:
+            raise DataError(
+                f"{file}: expected the columns path, label, path2, split or group, found {written[close[0]]!r}"
+                f"{suggestion(close[0], [name])} rename the column, or call it something else"
+            )
+    return columns
+
+
+def _refuse_separator(file: Path, header: Sequence[str]) -> None:
+    found = [each for each in ";\t|" if each in "".join(header)]
+    if len(header) == 1 and found:
+        raise DataError(f"{file}: expected commas between the columns, found {found[0]!r}; save it with commas")
 
 
 def _row(place: str, columns: Sequence[str], values: Sequence[str]) -> _Row:
@@ -138,12 +170,13 @@ def _row(place: str, columns: Sequence[str], values: Sequence[str]) -> _Row:
     return _Row(place, paths, cells["label"], cells.get("split", ""), cells.get("group", ""))
 
 
-def _source(file: Path, rows: Sequence[_Row]) -> ManifestSource:
+def _source(file: Path, columns: Sequence[str], rows: Sequence[_Row]) -> ManifestSource:
     classes = tuple(sorted({row.label for row in rows}))
     labels = {name: label for label, name in enumerate(classes)}
     seen: dict[tuple[str, ...], str] = {}
     found: list[tuple[Item, tuple[Path, ...]]] = []
-    others: list[tuple[str, str]] = []
+    ignored = f"expected {', '.join(_KNOWN)}; the column is not read"
+    others = [(f"column {name!r}", ignored) for name in columns if name not in _KNOWN]
     for row in rows:
         _refuse_row(file, row, seen)
         seen[row.paths] = row.place

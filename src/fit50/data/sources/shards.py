@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fit50.data.decode import image_suffixes
 from fit50.data.sources.base import Item
 from fit50.data.sources.storage import Held, Storage
 from fit50.data.sources.tars import Entry, read_entries
@@ -24,9 +25,11 @@ from fit50.spec.files import write_text
 
 # Shards whose examples are mixed with each other while they are read; they and one more are held in memory, whole.
 WINDOW = 4
+# So many examples say whether a pass goes through few shards at a time.
+_LOOK = 32
 
 # Part of the name of every list of entries that is kept; raised when the same tar gives other entries than before.
-_RULE = "fit50 shards 1"
+_RULE = "fit50 shards 2"
 
 
 def is_shards(location: str) -> bool:
@@ -37,8 +40,13 @@ def is_shards(location: str) -> bool:
     if not folder.is_dir():
         return False
     folders = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    places = [entry for entry in folders if entry.name.lower() in SPLIT_NAMES] if folders else [folder]
-    return any(path for place in places for path in place.glob("*.tar"))
+    if any(path for place in folders if place.name.lower() in SPLIT_NAMES for path in place.glob("*.tar")):
+        return True
+    return any(folder.glob("*.tar")) and not any(map(_has_images, folders))
+
+
+def _has_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in image_suffixes() for path in folder.rglob("*"))
 
 
 class _Found(NamedTuple):
@@ -63,7 +71,7 @@ class ShardSource:
         location: the folder of the shards, or its address.
         inputs: 1 for ``<key>.<format>``; else one for each ``<key>.<name>.<format>``, sorted by name.
         classes: sorted. Labels that are indices count in ``classes.txt`` or ``classes.json`` beside the shards (a list
-            of names); without it they are names themselves.
+            of names); without it they are names themselves, and ``01`` is another than ``1``.
         items: named ``<shard>/<key>``. Their split is the first word of the shard's path that says one, as in
             ``train/0001.tar`` or ``cats-val-0001.tar``.
         others: keys that are no example.
@@ -71,7 +79,9 @@ class ShardSource:
         shards: the shards, sorted.
         stamps: a number for each shard that changes with it.
         places: the index of each example's shard, int64 (N,).
-        content: reads a shard, or gives it from memory.
+        part: reads the bytes of a shard from one place to before another.
+        held: reads a shard whole, or gives it from memory.
+        whole: whether ``read`` goes through ``held``; otherwise it reads the image's bytes alone.
     """
 
     location: str
@@ -83,7 +93,9 @@ class ShardSource:
     shards: tuple[str, ...]
     stamps: tuple[int, ...]
     places: NDArray[np.int64]
-    content: Callable[[str], bytes]
+    part: Callable[[str, int, int], bytes]
+    held: Held
+    whole: bool = False
 
     @classmethod
     def open(cls, location: str, cache: Path) -> ShardSource:
@@ -126,19 +138,28 @@ class ShardSource:
             shards=storage.names,
             stamps=tuple(stamp for stamp, _ in listed),
             places=np.array([numbers[each.shard] for each in good], np.int64),
-            content=Held(storage.read, WINDOW + 1),
+            part=storage.read,
+            held=Held(storage.read, WINDOW + 1),
         )
 
     def read(self, index: int, input: int = 0) -> bytes:
-        """An image, out of its whole shard, which stays in memory while others are read. Raises DataError."""
-        offset, size = self.spans[index, input]
-        data = self.content(self.shards[self.places[index]])[offset : offset + size]
-        if len(data) < size:
+        """An image, read alone, or out of its whole shard. Raises DataError."""
+        offset, size = self.spans[index, input].tolist()
+        shard, end = self.shards[self.places[index]], offset + size
+        data = self.held(shard)[offset:end] if self.whole else self.part(shard, offset, end)
+        if len(data) != size:
             raise DataError(
                 f"{self.location}/{self.items[index].name}: expected {size:,} bytes, found {len(data):,}; "
-                f"the shard has changed: restore it, or open the data anew"
+                f"the shard has changed, or its server sends no parts: restore it, or open the data anew"
             )
         return data
+
+    def passing(self, indices: NDArray[np.int64]) -> ShardSource:
+        """Reads whole shards where the latest examples lie in so few that all are held; otherwise each image alone.
+
+        So ``order`` and reading in order fetch each shard about once, and examples drawn at random fetch none.
+        """
+        return replace(self, whole=len(np.unique(self.places[indices[-_LOOK:]])) <= WINDOW + 1)
 
     def stamp(self, index: int) -> tuple[int, ...]:
         """The shard's."""
@@ -225,10 +246,12 @@ def _labels(good: Sequence[_Found], storage: Storage) -> tuple[tuple[str, ...], 
 def _class(found: _Found, listed: Sequence[str]) -> str:
     """The class of a label that is an index into a list, or a name in it."""
     match found.entry.label:
-        case int(index) if 0 <= index < len(listed):
-            return listed[index]
         case str(name) if name in listed:
             return name
+        case int(index) if 0 <= index < len(listed):
+            return listed[index]
+        case str(text) if text.isdecimal() and int(text) < len(listed):
+            return listed[int(text)]
         case label:
             raise DataError(
                 f"{found.name}: expected a label of the {len(listed)} listed classes, found {label!r}; "

@@ -1,4 +1,4 @@
-"""Tar shards by folder, pattern or address: finding them, reading them whole, and holding the latest in memory."""
+"""Tar shards by folder, pattern or address: finding them, reading them, and holding the latest whole in memory."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import product
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from fit50.spec.errors import DataError, MissingExtraError
+
+T = TypeVar("T")
+
+# Seconds before a request that failed is made again: storage that is far away fails now and then.
+_PAUSES = (0.5, 2.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ class Storage:
             paths = _spelt(path)
         else:
             root = path.rstrip("/")
-            with _reading(location):
-                paths = [each for each in system.find(root, maxdepth=2) if re.search(r"/[^/.][^/]*\.tar$", each)]
+            found = _asked(location, lambda: system.find(root, maxdepth=2))
+            paths = [each for each in found if re.search(r"/[^/.][^/]*\.tar$", each)]
         if not paths:
             raise DataError(
                 f"{location}: expected tar shards, found none; check the address, "
@@ -71,26 +76,24 @@ class Storage:
 
     def stamp(self, name: str) -> int:
         """A number that changes with the file's size, time or tag. Raises DataError."""
-        with _reading(self.address(name)):
-            said = json.dumps(self.system.info(self.address(name)), sort_keys=True, default=str)
+        info = _asked(self.address(name), lambda: self.system.info(self.address(name)))
+        said = json.dumps(info, sort_keys=True, default=str)
         return int.from_bytes(hashlib.sha256(said.encode()).digest()[:6])
 
     def holds(self, name: str) -> bool:
         """Whether there is such a file. Raises DataError."""
-        with _reading(self.address(name)):
-            return bool(self.system.exists(self.address(name)))
+        return bool(_asked(self.address(name), lambda: self.system.exists(self.address(name))))
 
-    def read(self, name: str) -> bytes:
-        """A file's content. Raises DataError."""
-        with _reading(self.address(name)):
-            return cast(bytes, self.system.cat_file(self.address(name)))
+    def read(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
+        """A file's content, or its bytes from ``start`` to before ``stop``. Raises DataError."""
+        address = self.address(name)
+        return cast(bytes, _asked(address, lambda: self.system.cat_file(address, start=start, end=stop)))
 
     def open(self, name: str) -> BinaryIO:
         """A file to skip through: one that is not local is fetched whole, for a request at each skip takes longer."""
         if not self.local:
             return BytesIO(self.read(name))
-        with _reading(self.address(name)):
-            return cast(BinaryIO, self.system.open(self.address(name), "rb"))
+        return cast(BinaryIO, _asked(self.address(name), lambda: self.system.open(self.address(name), "rb")))
 
 
 def _opened(location: str) -> tuple[Any, str]:
@@ -106,15 +109,18 @@ def _opened(location: str) -> tuple[Any, str]:
     return system, path
 
 
-@contextmanager
-def _reading(name: str) -> Iterator[None]:
+def _asked(name: str, request: Callable[[], T], pauses: Sequence[float] = _PAUSES) -> T:
+    """What a request gives; one that fails is made again, unless the answer is that there is no such file."""
     try:
-        yield
+        return request()
     except Exception as error:  # every storage raises errors of its own
-        raise DataError(
-            f"{name}: expected storage that can be read, found {type(error).__name__}: {error}; "
-            f"check the address, the permissions and the connection"
-        ) from None
+        if not pauses or isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+            raise DataError(
+                f"{name}: expected storage that can be read, found {type(error).__name__}: {error}; "
+                f"check the address, the permissions and the connection"
+            ) from None
+    time.sleep(pauses[0])
+    return _asked(name, request, pauses[1:])
 
 
 def _spelt(pattern: str) -> list[str]:

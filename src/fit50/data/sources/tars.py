@@ -23,7 +23,7 @@ class Entry:
         key: the members' path up to the first dot of the file name.
         images: the offset and the size in bytes of each image, by what stands between the key and the file format:
             ``""`` for ``<key>.jpg``, ``"rgb"`` for ``<key>.rgb.jpg``.
-        label: an index or a name, out of ``<key>.cls`` or of "label" or "cls" in ``<key>.json``.
+        label: the text of ``<key>.cls``, or else the index or name that is "label" or "cls" in ``<key>.json``.
         fault: why it is no example; empty if nothing is wrong so far.
     """
 
@@ -83,11 +83,11 @@ def _entry(file: BinaryIO, key: str, files: list[tuple[str, tarfile.TarInfo]]) -
     return Entry(key, images, label, fault)
 
 
-def _from_cls(text: str) -> int | str:
+def _from_cls(text: str) -> str:
     text = text.strip()
     if not text:
         raise ValueError("nothing")
-    return int(text) if text.isdecimal() else text
+    return text
 
 
 def _from_json(text: str) -> int | str | None:
