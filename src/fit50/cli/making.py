@@ -32,15 +32,10 @@ from fit50.spec.training import Teacher, Train
 
 
 def provenance(weights: Path | str | None) -> Mapping[str, str] | None:
-    """What a file of fit50's own says of itself."""
-    from fit50.weights.checkpoint import Checkpoint
-    from fit50.weights.origin import local_file
-    from fit50.weights.reading import is_ours
+    """What weights say of how they came about. Raises what loading them does."""
+    from fit50.weights.foreign import load_weights
 
-    if not weights:
-        return None
-    file = local_file(weights)
-    return Checkpoint.load(file).provenance if is_ours(file) else None
+    return load_weights(weights).provenance if weights else None
 
 
 def prune(

@@ -71,7 +71,7 @@ def train(
         "network": network,
         "start": start,
         "image_size": image_size,
-        "seed": split_seed(seed, provenance(start) or provenance(teacher)),
+        "seed": split_seed(seed, provenance(start) or (provenance(teacher) if _is_ours(teacher) else None)),
         "edits": network_edits(tuple(text for text in set_ if text not in edits)),
         "effort": EFFORTS["quick"],
     }
@@ -86,3 +86,10 @@ def train(
     loaded = Load(network=built, weights=request.start, sha256=file_digest(start) if start else None)
     made = Recipe.parse({"steps": (loaded, step), "seed": request.seed}, "train")
     make(made, data, output, out, dry_run, as_json, pair, (devices, nodes), log)
+
+
+def _is_ours(teacher: str | None) -> bool:
+    """Whether a teacher is a file of fit50's own, which knows the splits that it was trained with."""
+    from fit50.weights.reading import is_ours
+
+    return teacher is not None and Path(teacher).is_file() and is_ours(Path(teacher))
