@@ -14,7 +14,7 @@ from fit50.train.memory import reused
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
+    for _ in range(4):
         torch.ones(16 * 2**20)  # 64 MB, 16,384 pages
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
