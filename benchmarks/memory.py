@@ -66,13 +66,10 @@ def main() -> None:
         rows = ratios(size, given.rounds)
         faster = [row["reused"] / row["default"] for row in rows]
         sizes[str(size)] = {"rounds": rows, "median": median(faster), "low": min(faster), "high": max(faster)}
-        print(
-            f"{size} px: {median(faster):.2f} times as fast [{min(faster):.2f}, {max(faster):.2f}], n={len(faster)} rounds"
-        )
-    write_text(
-        given.json,
-        json.dumps({"environment": environment(given.threads).model_dump(), "sizes": sizes}, indent=1) + "\n",
-    )
+        spread = f"[{min(faster):.2f}, {max(faster):.2f}], n={len(faster)} rounds"
+        print(f"{size} px: {median(faster):.2f} times as fast {spread}")
+    facts = {"environment": environment(given.threads).model_dump(), "sizes": sizes}
+    write_text(given.json, json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
