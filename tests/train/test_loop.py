@@ -146,6 +146,33 @@ def test_a_resumed_training_ends_with_the_same_bits(
     assert identical(resumed, undisturbed)
 
 
+MIXED = Augment(crop=(0.5, 1.0), policy=TrivialAugment(), erasing=0.3, mixup=0.5, cutmix=1.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": LAMB(lr=0.01), "augment": MIXED},
+        {"optimizer": SGD(lr=0.05), "sam": 0.05, "drop_path": 0.5},
+        {"optimizer": SGD(lr=0.05), "frozen": 0.4, "stage_decay": 0.5},
+        {"balance": "sampling", "start_size": 8, "accumulate": 2},
+        {"balance": "weights", "loss": "bce", "repeats": 2},
+    ],
+    ids=lambda change: ", ".join(change),
+)
+def test_whatever_is_resumed_ends_with_the_same_bits(
+    start: Checkpoint, few: Dataset, tmp_path: Path, change: dict[str, object]
+) -> None:
+    step = SHORT.model_copy(update={"ema": 0.9, **change})
+    undisturbed = run(start, step, few, tmp_path / "never")
+    for stop in (2, 5, 9):
+        saved = tmp_path / f"stopped {stop}"
+        with pytest.raises(KeyboardInterrupt):
+            run(start, step, few, saved, Listener(stop=stop), save_seconds=0)
+        torch.manual_seed(stop)
+        assert identical(run(start, step, few, saved), undisturbed)
+
+
 def test_a_training_killed_at_the_end_of_an_epoch_is_resumed(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
     """The epoch was recorded and not yet kept: it is done again, with the same bits."""
     saved = tmp_path / "saved"
