@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.resources import files
-from string import Template
 
 from fit50.report.facts import chosen, points, reference, speed_up
 from fit50.report.figures import front_svg
 from fit50.report.markup import element, text
+from fit50.report.page import page, paragraph, section
 from fit50.report.tables import candidates_table, pairs, rejected_table, trials_table
 from fit50.spec.outcome import Accuracy, Candidate, Outcome
 
@@ -21,38 +20,21 @@ def report_html(outcome: Outcome) -> str:
     Style, script and figures are inline; the outcome itself is the JSON in ``<script id="outcome">``.
     """
     sections = (_choice, _front, _candidates, _rejected, _data, _environment, _request)
-    return Template(_asset("report.html")).substitute(
-        title=text(f"fit50 report: {outcome.chosen}"),
-        style=_asset("report.css"),
-        script=_asset("report.js"),
-        subtitle=text(f"{outcome.request.network} fitted to {outcome.request.data} in {_duration(outcome.seconds)}"),
-        sections="\n".join(section(outcome) for section in sections),
-        outcome=_json(outcome),
+    return page(
+        "fit50 report",
+        f"fit50 report: {outcome.chosen}",
+        f"{outcome.request.network} fitted to {outcome.request.data} in {_duration(outcome.seconds)}",
+        [make(outcome) for make in sections],
+        data=outcome.model_dump_json(),
+        script="report.js",
     )
-
-
-def _asset(name: str) -> str:
-    return (files("fit50.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _json(outcome: Outcome) -> str:
-    data = outcome.model_dump_json()
-    return data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _section(name: str, heading: str, *content: str) -> str:
-    return element("section", element("h2", heading), *content, id=name)
-
-
-def _paragraph(content: str) -> str:
-    return element("p", text(content))
 
 
 def _choice(outcome: Outcome) -> str:
     winner = chosen(outcome)
     tiles = [*_tiles(outcome, winner)] if winner else []
     sentence = element("p", text(outcome.sentence), class_="sentence")
-    return _section("choice", "The choice", sentence, element("ul", *tiles, class_="tiles"))
+    return section("choice", "The choice", sentence, element("ul", *tiles, class_="tiles"))
 
 
 def _tiles(outcome: Outcome, winner: Candidate) -> Iterator[str]:
@@ -92,7 +74,7 @@ def _front(outcome: Outcome) -> str:
     figure = element("figure", *figures, card, class_="fronts")
     advice = "Point at a mark, or move to it with Tab, for all its figures; click it to find its row below."
     hint = element("p", advice, class_="hint")
-    return _section("front", "The front", toggle, figure, hint)
+    return section("front", "The front", toggle, figure, hint)
 
 
 def _button(cost: str, name: str, pressed: str) -> str:
@@ -100,31 +82,31 @@ def _button(cost: str, name: str, pressed: str) -> str:
 
 
 def _candidates(outcome: Outcome) -> str:
-    note = _paragraph(
+    note = paragraph(
         "Measured on the deployed file, preprocessing included; the reference is for comparison only. Accuracy is "
         "on validation. Brackets hold 95 % intervals, and a difference is coloured where its interval leaves out zero. "
         "Click a heading to sort."
     )
-    return _section("table", "The candidates", note, candidates_table(outcome))
+    return section("table", "The candidates", note, candidates_table(outcome))
 
 
 def _rejected(outcome: Outcome) -> str:
     rejected = [each for each in outcome.candidates if each.verdict in ("refused", "over-budget")]
     content = [trials_table(outcome.trials)] if outcome.trials else []
     content += [rejected_table(rejected)] if rejected else []
-    return _section("rejected", "Tried and rejected", *(content or [_paragraph("Nothing was rejected.")]))
+    return section("rejected", "Tried and rejected", *(content or [paragraph("Nothing was rejected.")]))
 
 
 def _data(outcome: Outcome) -> str:
     images = pairs((split, f"{count} images") for split, count in outcome.images.items())
     classes = _list(f"Classes: {len(outcome.classes)}", outcome.classes)
     aside = _list(f"Files set aside: {len(outcome.set_aside)}", outcome.set_aside)
-    return _section("data", "The data", images, classes, aside)
+    return section("data", "The data", images, classes, aside)
 
 
 def _list(summary: str, items: tuple[str, ...]) -> str:
     if not items:
-        return _paragraph(summary)
+        return paragraph(summary)
     lines = element("ul", *(element("li", text(item)) for item in items))
     opened = {"open": ""} if len(items) <= 20 else {}
     return element("details", element("summary", text(summary)), lines, **opened)
@@ -141,12 +123,12 @@ def _environment(outcome: Outcome) -> str:
         ("system", machine.system),
         *machine.versions.items(),
     ]
-    return _section("environment", "The machine and the software", pairs(facts))
+    return section("environment", "The machine and the software", pairs(facts))
 
 
 def _request(outcome: Outcome) -> str:
     lead = element("p", "Save this as ", element("code", "request.yaml"), ", then run ", element("code", COMMAND), ".")
-    return _section("request", "The request", lead, element("pre", text(outcome.request.yaml()), tabindex="0"))
+    return section("request", "The request", lead, element("pre", text(outcome.request.yaml()), tabindex="0"))
 
 
 def _duration(seconds: float) -> str:

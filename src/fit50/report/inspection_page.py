@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
-from string import Template
 
+from fit50.report.cells import words
 from fit50.report.inspection import channel_words, kinds, labels_words, twin_counts, twin_words
 from fit50.report.markup import element, text
-from fit50.report.tables import pairs
+from fit50.report.page import page, paragraph, section
+from fit50.report.tables import pairs, table
 from fit50.spec.advice import PAPER
 from fit50.spec.inspection import Advice, InputFacts, Inspection, Twin
 
@@ -31,43 +31,19 @@ def inspection_html(found: Inspection, advice: Sequence[Advice], pictures: Mappi
         pictures: data URIs by the examples' names, as ``pictured`` asks for them.
     """
     sections = (
-        _section("advice", "Advice", *_advice(advice)),
-        _section("images", "The images", pairs(_images(found))),
-        _section("classes", "The classes", _classes(found)),
-        _section("duplicates", "Duplicates", _twins_shown(found, pictures)),
-        _section("labels", "Suspected label errors", _suspects(found, pictures)),
-        _section("set-aside", "Set aside", _set_aside(found)),
+        section("advice", "Advice", *_advice(advice)),
+        section("images", "The images", pairs(_images(found))),
+        section("classes", "The classes", _classes(found)),
+        section("duplicates", "Duplicates", _twins_shown(found, pictures)),
+        section("labels", "Suspected label errors", _suspects(found, pictures)),
+        section("set-aside", "Set aside", _set_aside(found)),
     )
-    return Template(_asset("inspection.html")).substitute(
-        title=text(f"fit50 inspect: {found.data}"),
-        style=_asset("report.css") + _asset("inspection.css"),
-        subtitle=text(found.data),
-        sections="\n".join(sections),
-    )
-
-
-def _asset(name: str) -> str:
-    return (files("fit50.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _section(name: str, heading: str, *content: str) -> str:
-    return element("section", element("h2", heading), *content, id=name)
-
-
-def _paragraph(content: str) -> str:
-    return element("p", text(content))
-
-
-def _table(label: str, headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    head = element("tr", *(element("th", text(heading), scope="col") for heading in headings))
-    body = (element("tr", *(element("td", text(cell)) for cell in row)) for row in rows)
-    table = element("table", element("thead", head), element("tbody", *body))
-    return element("div", table, class_="scrolling", role="region", aria_label=label, tabindex="0")
+    return page("fit50 inspect", f"fit50 inspect: {found.data}", found.data, list(sections), style="inspection.css")
 
 
 def _advice(advice: Sequence[Advice]) -> tuple[str, ...]:
     if not advice:
-        return (_paragraph("Nothing here asks for advice."),)
+        return (paragraph("Nothing here asks for advice."),)
     items = (
         element(
             "li",
@@ -106,11 +82,11 @@ def _input(each: InputFacts) -> list[tuple[str, str]]:
 def _classes(found: Inspection) -> str:
     train = found.counts["train"]
     rows = (
-        (name, *(f"{counts[name]:,}" for counts in found.counts.values()))
+        [words(name), *(words(f"{counts[name]:,}") for counts in found.counts.values())]
         for name in sorted(train, key=lambda name: train[name])
     )
-    balance = _paragraph(f"The largest class of train has {found.imbalance:.1f} images for each one of the smallest.")
-    return balance + _table("Classes", ("Class", *found.counts), rows)
+    balance = paragraph(f"The largest class of train has {found.imbalance:.1f} images for each one of the smallest.")
+    return balance + table("Classes", ("Class", *found.counts), rows)
 
 
 def _twins(found: Inspection) -> list[Twin]:
@@ -122,12 +98,12 @@ def _twins_shown(found: Inspection, pictures: Mapping[str, str]) -> str:
     summary = twin_counts(found.twins)
     if found.shared_groups:
         summary += f"; {found.shared_groups:,} images of val and test are of a group of an earlier split"
-    return _paragraph(summary) + element("div", *shown, class_="pictures")
+    return paragraph(summary) + element("div", *shown, class_="pictures")
 
 
 def _suspects(found: Inspection, pictures: Mapping[str, str]) -> str:
     if found.labels is None:
-        return _paragraph("Not looked for: that takes a trained model (--model).")
+        return paragraph("Not looked for: that takes a trained model (--model).")
     shown = (
         _figure(
             (each.name,),
@@ -137,7 +113,7 @@ def _suspects(found: Inspection, pictures: Mapping[str, str]) -> str:
         )
         for each in found.labels.suspects[:SHOWN]
     )
-    return _paragraph(labels_words(found.labels)) + element("div", *shown, class_="pictures")
+    return paragraph(labels_words(found.labels)) + element("div", *shown, class_="pictures")
 
 
 def _figure(names: Iterable[str], caption: str, pictures: Mapping[str, str]) -> str:
@@ -147,5 +123,5 @@ def _figure(names: Iterable[str], caption: str, pictures: Mapping[str, str]) -> 
 
 def _set_aside(found: Inspection) -> str:
     if not found.set_aside:
-        return _paragraph("Every file is used.")
-    return _table("Files set aside", ("File", "Reason"), found.set_aside)
+        return paragraph("Every file is used.")
+    return table("Files set aside", ("File", "Reason"), [list(map(words, each)) for each in found.set_aside])

@@ -14,8 +14,8 @@ def candidates_table(outcome: Outcome) -> str:
     """Every candidate, the fastest first; the script sorts it by any heading."""
     heading = element("tr", *(_sortable(column) for column in COLUMNS))
     rows = (_candidate(candidate) for candidate in by_latency(outcome))
-    table = element("table", element("thead", heading), element("tbody", *rows), id="candidates")
-    return _scrolling(table, "Candidates")
+    body = element("table", element("thead", heading), element("tbody", *rows), id="candidates")
+    return _scrolling(body, "Candidates")
 
 
 def trials_table(trials: Iterable[Trial]) -> str:
@@ -31,15 +31,13 @@ def trials_table(trials: Iterable[Trial]) -> str:
         )
         for trial in trials
     )
-    return _table(
-        "Trials", ("Trial", "Accuracy (%)", "Compared with", "Difference (points)", "Verdict", "Reason"), rows
-    )
+    return table("Trials", ("Trial", "Accuracy (%)", "Compared with", "Difference (points)", "Verdict", "Reason"), rows)
 
 
 def rejected_table(rejected: Iterable[Candidate]) -> str:
     """The candidates that were no choice."""
     rows = ((words(each.name), words(each.verdict.replace("-", " ")), words(each.reason)) for each in rejected)
-    return _table("Rejected candidates", ("Candidate", "Verdict", "Reason"), rows)
+    return table("Rejected candidates", ("Candidate", "Verdict", "Reason"), rows)
 
 
 def pairs(items: Iterable[tuple[str, object]]) -> str:
@@ -62,7 +60,8 @@ def _cell(name: str, column: Column, cell: Cell) -> str:
     return element(name, cell.markup, data_order=order, class_="numeric" if column.numeric else "words")
 
 
-def _table(label: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+def table(label: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """A table that is not sorted."""
     head = element("tr", *(element("th", text(heading), scope="col") for heading in headings))
     body = (element("tr", *(element("td", cell.markup) for cell in row)) for row in rows)
     return _scrolling(element("table", element("thead", head), element("tbody", *body)), label)
