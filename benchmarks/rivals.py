@@ -54,11 +54,13 @@ class Settings:
         tensors: images are augmented as tensors instead of as PIL images (torchvision); are collated as bytes, and
             normalised as a batch by timm's prefetcher instead of one by one (timm).
         compiled: by torch.compile.
+        memory: freed memory is kept, as fit50 does by itself; others can be told so from outside.
     """
 
     workers: int = 0
     tensors: bool = False
     compiled: bool = False
+    memory: bool = False
 
 
 def torchvision_loop(job: Job, settings: Settings, tick: Tick) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from fit50.train.devices import ONE, Devices, anyone, launched, summed
 from fit50.train.feed import Feed
 from fit50.train.learner import LOWER, Learner
 from fit50.train.memory import reused
+from fit50.train.products import products
 from fit50.train.stopping import stop_requests
 from fit50.train.teachers import Teaching
 from fit50.weights.checkpoint import Checkpoint
@@ -101,7 +103,8 @@ def _run(learner: Learner, val: Split, saved: Path, monitor: Monitor, save_secon
     """All steps that are left. Raises _NotFinite."""
     state, feed, fabric, step = learner.state, learner.feed, learner.fabric, learner.step
     kept = started = time.monotonic()
-    with reused(fabric.device), stop_requests() as stop:
+    plain = step.compile == "none"
+    with reused(fabric.device), products(fabric.device) if plain else nullcontext(), stop_requests() as stop:
         for index, chosen, batch in feed.after(state.done):
             learner.learn(index, chosen, batch)
             monitor.progress(f"train {step.epochs} epochs", state.done, feed.total)

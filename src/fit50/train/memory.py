@@ -19,8 +19,7 @@ def reused(device: torch.device) -> Iterator[None]:
     """Inside, memory that is freed waits for its next use instead of going back to the system.
 
     Every step of a training asks for the same large blocks. Taken from the system, each page of them costs a fault,
-    and threads wait for each other's: with two threads, a ResNet-50 in bf16 trains 1.3 times as fast without them (at
-    64 and at 224 pixels, medians of six rounds in turns). Only glibc's allocator is told so.
+    and threads wait for each other's; what that costs differs (``benchmarks/step.py``). Only glibc's allocator is told.
     """
     if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
         yield
