@@ -412,8 +412,16 @@ def test_what_another_training_left_is_refused(start: Checkpoint, few: Dataset, 
     saved = tmp_path / "training"
     with pytest.raises(KeyboardInterrupt):
         run(start, SHORT, few, saved, Listener(stop=7), save_seconds=0)
-    with pytest.raises(CheckpointError, match="holds 6 steps of another training; remove it"):
-        run(start, SHORT.model_copy(update={"epochs": 2}), few, saved)
+    kept = saved.read_bytes()
+    others = {
+        "recipe": (start, SHORT.model_copy(update={"epochs": 20}), few),
+        "network": (start.with_(network=edit(start.network, "activation", Swish())), SHORT, few),
+        "data": (start, SHORT, replace(few, identity="others")),
+    }
+    for checkpoint, step, data in others.values():
+        with pytest.raises(CheckpointError, match="found 6 steps of one with another recipe, network, seed or data"):
+            run(checkpoint, step, data, saved)
+    assert saved.read_bytes() == kept
 
 
 def test_a_request_to_stop_keeps_the_last_step(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +15,7 @@ from lightning_fabric import Fabric
 from fit50.data.dataset import Dataset
 from fit50.data.resident import nearest
 from fit50.data.split import Split, chunks
+from fit50.spec.digest import digest
 from fit50.spec.errors import TrainingDiverged
 from fit50.spec.monitor import Monitor
 from fit50.spec.training import Train
@@ -21,6 +25,7 @@ from fit50.train.feed import Feed
 from fit50.train.learner import LOWER, Learner
 from fit50.train.memory import reused
 from fit50.train.products import products
+from fit50.train.snapshot import State
 from fit50.train.stopping import stop_requests
 from fit50.train.teachers import Teaching
 from fit50.weights.checkpoint import Checkpoint
@@ -75,15 +80,17 @@ def train(
     fabric = launched(devices, step, checkpoint.network)
     images = nearest(dataset.split("train"), fabric.device)
     feed = Feed.of(images, step, seed, fabric.global_rank, fabric.world_size)
+    training = _identity(checkpoint, step, dataset, seed)
+    keep = partial(snapshot.save, saved, training=training)
     lowered = 0
     while True:
         learner = Learner(checkpoint, step, feed, fabric, monitor, teaching)
         fabric.barrier()
         if saved.exists():
-            snapshot.restore(saved, learner.state, feed.total)
+            snapshot.restore(saved, learner.state, training)
         lowered = learner.state.lowered = max(lowered, learner.state.lowered)
         try:
-            _run(learner, dataset.split("val"), saved, monitor, save_seconds)
+            _run(learner, dataset.split("val"), keep, monitor, save_seconds)
             return learner.result(checkpoint)
         except _NotFinite:
             monitor.record("not finite", {"step": learner.state.done, "lr": learner.rate})
@@ -99,7 +106,7 @@ def train(
         monitor.say(f"the loss is no longer finite: back to {place}, at {LOWER**lowered:g} of the learning rate")
 
 
-def _run(learner: Learner, val: Split, saved: Path, monitor: Monitor, save_seconds: float) -> None:
+def _run(learner: Learner, val: Split, keep: Callable[[State], None], monitor: Monitor, save_seconds: float) -> None:
     """All steps that are left. Raises _NotFinite."""
     state, feed, fabric, step = learner.state, learner.feed, learner.fabric, learner.step
     kept = started = time.monotonic()
@@ -129,11 +136,17 @@ def _run(learner: Learner, val: Split, saved: Path, monitor: Monitor, save_secon
             asked = (fabric.world_size == 1 or state.done % _ASKED == 0) and anyone(fabric, stop.signal is not None)
             due = asked or time.monotonic() - kept > save_seconds
             if due and fabric.is_global_zero and state.finite:
-                snapshot.save(saved, state)
+                keep(state)
                 kept = time.monotonic()
             if asked:
                 fabric.barrier()
                 stop.end()
+
+
+def _identity(checkpoint: Checkpoint, step: Train, dataset: Dataset, seed: int) -> str:
+    """Which training it is, by all but the weights that it starts from."""
+    parts = (digest(step), digest(checkpoint.network), dataset.identity, str(seed))
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def accuracy(learner: Learner, val: Split) -> float:

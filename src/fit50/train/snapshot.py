@@ -51,8 +51,11 @@ class State:
         return {name: module for name, module in known.items() if module is not None}
 
 
-def save(path: Path, state: State) -> None:
-    """Writes the state, atomically: a full disk leaves the last one. Raises StorageError."""
+def save(path: Path, state: State, training: str) -> None:
+    """Writes the state of a training, told by its digest, atomically: a full disk leaves the last one.
+
+    Raises StorageError.
+    """
     tensors = {
         f"{name}.{key}": tensor
         for name, module in state.modules().items()
@@ -63,26 +66,31 @@ def save(path: Path, state: State) -> None:
     for index, group in enumerate(state.optimizer.param_groups):
         tensors |= {f"group.{index}.{key}": value for key, value in group.items() if isinstance(value, Tensor)}
     numbers = {"done": state.done, "lowered": state.lowered, "pieces": state.pieces}
-    write_tensors(path, tensors | {"loss": state.loss}, {key: str(number) for key, number in numbers.items()})
+    write_tensors(
+        path,
+        tensors | {"loss": state.loss},
+        {"training": training} | {key: str(number) for key, number in numbers.items()},
+    )
 
 
-def restore(path: Path, state: State, steps: int) -> None:
-    """Puts a saved state back. Raises CheckpointError where it is another training's than one of so many steps."""
+def restore(path: Path, state: State, training: str) -> None:
+    """Puts a saved state back. Raises CheckpointError where it is another training's."""
     with safe_open(path, framework="pt") as file:
-        numbers = {key: int(text) for key, text in file.metadata().items()}
+        known = dict(file.metadata())
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
 
-    if numbers.get("done", steps) >= steps:
-        raise CheckpointError(f"{path}: holds {numbers.get('done')} steps of another training; remove it")
+    if known.pop("training", None) != training:
+        raise CheckpointError(
+            f"{path}: expected the state of this training, found {known.get('done')} steps of one with another recipe, "
+            "network, seed or data; remove it, or name another file"
+        )
+    numbers = {key: int(text) for key, text in known.items()}
 
     def below(prefix: str) -> dict[str, Tensor]:
         return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
-    try:
-        for name, module in state.modules().items():
-            module.load_state_dict(below(f"{name}."))
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: holds the state of another training; remove it ({error})") from None
+    for name, module in state.modules().items():
+        module.load_state_dict(below(f"{name}."))
     parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
     kept: dict[int, dict[str, Tensor]] = {}
     for key, tensor in below("optimizer.").items():
