@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from pydantic import ValidationError
+from tests.compress.zoo import EVERY, dataset, images
+from torch import Tensor
 
 from fit50.compress import prune
 from fit50.compress.groups import Group, groups, narrowed
-from fit50.compress.importance import importance
 from fit50.compress.prune import recalibrated, widths_within
 from fit50.data.dataset import Dataset
 from fit50.nn.cost import cost
 from fit50.nn.deployed import Normalize
-from fit50.spec.blocks import SE
+from fit50.spec.blocks import SE, Bottleneck
 from fit50.spec.errors import DataError, SpecError
 from fit50.spec.network import Network
 from fit50.spec.presets import network as preset
@@ -49,8 +50,39 @@ def test_what_is_kept_is_close_below_what_was_asked_for(
     assert keep - 0.03 < ratio(after.network, before.network) <= keep
     assert after.classes == CLASSES
     assert len({group.width for group in groups(after.network)}) > 1
-    gates = [block.attention.width for stage in after.network.stages for block in stage.blocks]
-    assert gates == [32] * 4, "the gates' inner channels stay"
+    gates = {block.attention for stage in after.network.stages for block in stage.blocks}
+    assert gates == {SE(reduction=4)}, "their inner channels follow the block's"
+
+
+KINDS = (
+    "CBAM, average projections, deep stem",
+    "ECA, grouped, separable, v1",
+    "FPN plain, HFF as listed",
+    "FPN gated, HFF squeezed and gated",
+    "two inputs, concatenated, norms of their own",
+    "two inputs, gated, norms and stems of their own",
+    "two inputs, concatenated early, all of their own",
+    "two inputs, gated early, either may be missing",
+    "groups of several channels on both sides",
+)
+
+
+@pytest.mark.parametrize("network", [EVERY[kind] for kind in KINDS], ids=KINDS)
+def test_every_network_becomes_as_small_as_it_shall(network: Network, lived_in: LivedIn) -> None:
+    before = lived_in(network)
+    step = Prune(keep=0.6, multiple=2, floor=0.01, samples=8)
+    after = prune(before, step, dataset(network), seed=0)
+    assert 0.4 < ratio(after.network, network) <= 0.6
+    assert Network.parse(after.network.model_dump()) == after.network
+    assert after.module()(*(image.float() for image in images(network, 2))).isfinite().all()
+    narrower = {group.field: group.width for group in groups(after.network) if group.field}
+    for group in groups(network):
+        if group.field and not group.field.endswith(".groups"):
+            assert narrower[group.field] in (group.width, *range(2, group.width, 2))
+    for stage in after.network.stages:
+        for block in stage.blocks:
+            if isinstance(block, Bottleneck) and block.groups > 1:
+                assert [width % block.groups or width % 2 for width in block.inner] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +104,7 @@ def test_the_floor_is_rounded_up(floor: float, least: int, narrow: Narrow) -> No
     """No more is asked of a group whose every channel is worthless; the others keep what they have."""
     network = narrow((1,), width=10)
     found = groups(network)
-    scores = {group.name: torch.full((group.width,), 1.0) for group in found}
+    scores = {group.name: torch.ones(group.width) for group in found}
     scores["layer1.0.inner0"] = torch.zeros(10)
     step = Prune(keep=0.95, multiple=1, floor=floor)
     if floor == 1.0:
@@ -142,48 +174,6 @@ def test_the_seed_decides_the_images(narrow: Narrow, lived_in: LivedIn, digits: 
     assert not torch.equal(first.tensors["bn1.running_mean"], other.tensors["bn1.running_mean"])
 
 
-@pytest.mark.parametrize("kind", ["taylor", "bn"])
-def test_a_channel_that_says_nothing_is_the_least_important(
-    kind: str, narrow: Narrow, lived_in: LivedIn, digits: Dataset
-) -> None:
-    checkpoint = lived_in(narrow((2, 1)))
-    found = groups(checkpoint.network)
-    tensors = {key: tensor.clone() for key, tensor in checkpoint.tensors.items()}
-    for position, group in enumerate(found):
-        for norm in group.norms:
-            tensors[f"{norm}.weight"][position] = tensors[f"{norm}.bias"][position] = 0.0
-    scores = importance(kind, checkpoint.with_(tensors=tensors), found, digits.split("train").take(32, 0))
-    assert list(scores) == [group.name for group in found]
-    for position, group in enumerate(found):
-        score = scores[group.name]
-        assert score.shape == (group.width,)
-        assert score[position] == 0
-        assert (score > 0).sum() > group.width / 2
-
-
-def test_taylor_is_the_loss_that_a_channel_saves(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
-    """Against the change of the loss when a channel is scaled down a little: (loss' / epsilon)^2."""
-    checkpoint = lived_in(narrow((1,)))
-    found = groups(checkpoint.network)
-    images = digits.split("train").take(24, 0)
-    scores = importance("taylor", checkpoint, found, images, batch=24)
-    group = next(group for group in found if group.name == "layer1.0.inner1")
-    (pixels,), labels = next(images.batches(24))
-    x = Normalize(checkpoint.network.inputs[0])(pixels).double()
-
-    def loss(channel: int, factor: float) -> float:
-        module = checkpoint.module().double()
-        norm = module.get_submodule(group.norms[0])
-        with torch.no_grad():
-            norm.weight[channel] *= factor
-            norm.bias[channel] *= factor
-            return nn.functional.cross_entropy(module(x), labels).item()
-
-    for channel in (0, 5, 11):
-        slope = (loss(channel, 1 + 1e-4) - loss(channel, 1 - 1e-4)) / 2e-4
-        assert scores[group.name][channel].item() == pytest.approx(slope**2, rel=0.02, abs=1e-9)
-
-
 def test_new_statistics_are_the_images_own(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
     checkpoint = lived_in(narrow((1, 1), dropout=0.5))
     images = digits.split("train").take(33, 0)  # two batches of 16, and one image that has no variance of its own
@@ -202,6 +192,45 @@ def test_new_statistics_are_the_images_own(narrow: Narrow, lived_in: LivedIn, di
     for key, tensor in checkpoint.tensors.items():
         changed = key.rsplit(".", 1)[1] in ("running_mean", "running_var", "num_batches_tracked")
         assert torch.equal(after.tensors[key], tensor) != changed, key
+
+
+def test_both_inputs_have_statistics_and_none_is_hidden(lived_in: LivedIn) -> None:
+    checkpoint = lived_in(EVERY["two inputs, gated early, either may be missing"])
+    pairs = dataset(checkpoint.network, 16).split("train")
+    first, again = (recalibrated(checkpoint, pairs).tensors for _ in range(2))
+    assert all(torch.equal(first[key], tensor) for key, tensor in again.items())
+    batch, _ = next(pairs.batches(16))
+    module = checkpoint.module()
+    for conv, norm, image, pixels in (
+        (module.conv1, "bn1", checkpoint.network.inputs[0], batch[0]),
+        (module.get_submodule("second.conv1"), "second.bn1", checkpoint.network.inputs[1], batch[1]),
+    ):
+        mean = conv(Normalize(image)(pixels)).mean((0, 2, 3))
+        torch.testing.assert_close(first[f"{norm}.running_mean"], mean, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_go_first_and_then_channels_of_the_whole_cost(
+    narrow: Narrow, lived_in: LivedIn, digits: Dataset
+) -> None:
+    before = lived_in(narrow((3, 2), width=32))
+    shallow = prune(before, Prune(depths=(2, 1), samples=16), digits, seed=0)
+    assert [len(stage.blocks) for stage in shallow.network.stages] == [2, 1]
+    depth = ratio(shallow.network, before.network)
+    assert groups(shallow.network)[0] == groups(before.network)[0]
+    both = prune(before, Prune(depths=(2, 1), keep=0.4, multiple=4, samples=16), digits, seed=0)
+    assert [len(stage.blocks) for stage in both.network.stages] == [2, 1]
+    assert 0.35 < ratio(both.network, before.network) <= 0.4 < depth
+    enough = prune(before, Prune(depths=(2, 1), keep=depth + 0.01, multiple=5, samples=16), digits, seed=0)
+    assert enough.network == shallow.network, "no channel leaves"
+    assert both.provenance is not None
+    assert both.provenance["gmacs"].startswith(f"{cost(before.network).gmacs:.4g} to ")
+
+
+def test_a_step_removes_blocks_or_channels_or_both() -> None:
+    with pytest.raises(ValidationError, match="expected keep, depths, or both"):
+        Prune()
+    assert Prune(depths=(3, 4, 5, 3)).canonical() == {"kind": "prune", "depths": [3, 4, 5, 3]}
+    assert Prune(keep=0.5).canonical() == {"kind": "prune", "keep": 0.5}
 
 
 def test_one_image_has_no_statistics(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:

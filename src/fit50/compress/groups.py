@@ -1,24 +1,37 @@
-"""Channels that must go together, as the spec itself states them.
-
-A block's inner widths are groups of their own. The stem (where the first shortcut is the identity) and the outputs of
-all blocks of a stage add up in one stream: a channel leaves all of them or none.
-"""
+"""Channels that must go together, every place where they lie, and the network that is left when some go."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
-from fit50.spec.blocks import Basic, Block, Bottleneck, Squeeze
-from fit50.spec.errors import NotBuiltError
-from fit50.spec.network import Network, Stage, Stem
+import torch
+from torch import Tensor
+
+from fit50.compress.coupling import Channels, stream_field, wires
+from fit50.nn.compose import shapes
+from fit50.spec.blocks import Block, Bottleneck
+from fit50.spec.network import Network
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One place in the state dict where a group's channels lie: dimension ``dim`` of tensor ``key``."""
+    """Where a group's channels lie in the state dict: along dimension ``dim`` of tensor ``key``, from ``offset`` on.
+
+    ``each`` is the number of places that one of them takes: more than one beside a grouped convolution.
+    """
 
     key: str
     dim: int
+    offset: int = 0
+    each: int = 1
+
+    def places(self, channels: Tensor) -> Tensor:
+        """Where these of the group's channels lie along the dimension (len(channels) * each,)."""
+        within = torch.arange(self.each, device=channels.device)
+        return (self.offset + self.each * channels.unsqueeze(1) + within).flatten()
 
 
 @dataclass(frozen=True)
@@ -26,142 +39,87 @@ class Group:
     """Channels that are kept or removed together.
 
     Attributes:
-        name: such as ``layer1.0.inner0`` or ``layer2`` (the stage's stream).
-        width: how many there are.
+        name: such as ``layer1.0.inner0``, ``layer2`` (the stage's stream) or ``layer1.0.groups``.
+        width: how many of them there are.
+        field: the width that counts them, a key of ``narrowed``'s widths; groups that share one are equally wide. None
+            where the width follows from another one, or stays: the inner channels of gates.
         slots: every place where they lie.
-        norms: the batch norms whose output they are, by which their importance is judged.
+        makers: the batch norms, and the convolutions without one, whose output they are, by which they are judged.
     """
 
     name: str
     width: int
+    field: str | None
     slots: tuple[Slot, ...]
-    norms: tuple[str, ...]
+    makers: tuple[str, ...]
+
+    def step(self, multiple: int) -> int:
+        """By how many the width must grow for every dimension to stay a multiple of ``multiple``."""
+        return math.lcm(*(multiple // math.gcd(multiple, slot.each) for slot in self.slots))
 
 
-def _norm(name: str) -> tuple[Slot, ...]:
-    return tuple(Slot(f"{name}.{part}", 0) for part in ("weight", "bias", "running_mean", "running_var"))
-
-
-def _produced(convolution: str, norm: str) -> tuple[Slot, ...]:
-    return (Slot(f"{convolution}.weight", 0), *_norm(norm))
-
-
+@lru_cache(maxsize=256)
 def groups(network: Network) -> tuple[Group, ...]:
-    """The groups of a network, in the order in which an image meets them.
+    """The groups of a network. Raises NotBuiltError for a head that is not built.
 
-    Raises NotBuiltError for grouped 3x3 convolutions, fused stages, necks and two inputs.
+    No group has what cannot be removed: the image's channels, the classes, the kernels of ECA and of spatial gates, and
+    the channels of each group of a grouped convolution.
     """
-    _refuse_other_couplings(network)
-    found, stream = _stem(network.stem)
-    for stage in network.stages:
-        for index, block in enumerate(stage.blocks):
-            name = f"{stage.name}.{index}"
-            stream = _grown(stream, (Slot(f"{name}.conv1.weight", 1),))
-            if block.shortcut != "identity":
-                found.append(_grown(stream, (Slot(f"{name}.downsample.0.weight", 1),)))
-                shortcut = _produced(f"{name}.downsample.0", f"{name}.downsample.1")
-                stream = Group(_stream(stage, index), block.out, shortcut, (f"{name}.downsample.1",))
-            found += _inner(name, block)
-            stream = _joined(stream, name, block)
-    return (*found, _grown(stream, (Slot("fc.weight", 1),)))
+    tensors = shapes(network)
+    known: dict[str, Channels] = {}
+    slots: dict[str, list[Slot]] = {}
+    makers: dict[str, list[str]] = {}
+    for wire in wires(network):
+        keys = [key for key in tensors if key == wire.module or key.startswith(f"{wire.module}.")]
+        sides = ((wire.outputs,) if wire.outputs else (), wire.inputs)
+        for channels in (*sides[0], *sides[1]):
+            known.setdefault(channels.name, channels)
+        for key in keys:
+            for dim, side in zip(range(tensors[key].ndim), sides, strict=False):
+                offset = 0
+                for channels in side:
+                    each = tensors[key].shape[dim] // sum(other.width for other in side)
+                    slots.setdefault(channels.name, []).append(Slot(key, dim, offset, each))
+                    offset += each * channels.width
+        if wire.makes and wire.outputs:
+            made = (key.removesuffix(".weight") for key in keys if key.endswith(".weight"))
+            makers.setdefault(wire.outputs.name, []).extend(made)
+    return tuple(Group(*channels, tuple(slots[name]), tuple(makers[name])) for name, channels in known.items())
 
 
-def _refuse_other_couplings(network: Network) -> None:
-    blocks = [block for stage in network.stages for block in stage.blocks]
-    others = {
-        "grouped 3x3 convolutions": any(isinstance(block, Bottleneck) and block.groups > 1 for block in blocks),
-        "fused stages (HFF)": any(stage.fusion for stage in network.stages),
-        "necks": network.neck is not None,
-        "two inputs": network.fusion is not None,
-    }
-    for name, found in others.items():
-        if found:
-            raise NotBuiltError(
-                f"prune: narrowing networks with {name} is not built yet; leave pruning out "
-                "(in optimize: --effort.keeps [])"
-            )
+def narrowed(network: Network, widths: Mapping[str, int]) -> Network:
+    """The network with these widths, by the groups' ``field``; those that are not named stay.
 
-
-def _stem(stem: Stem) -> tuple[list[Group], Group]:
-    """The groups inside the stem, and the stream that leaves it."""
-    if not stem.inner:
-        return [], Group("stem", stem.out, _produced("conv1", "bn1"), ("bn1",))
-    inner = [
-        Group(
-            f"stem.inner{i}",
-            width,
-            (*_produced(f"conv1.{3 * i}", f"conv1.{3 * i + 1}"), Slot(f"conv1.{3 * i + 3}.weight", 1)),
-            (f"conv1.{3 * i + 1}",),
-        )
-        for i, width in enumerate(stem.inner)
-    ]
-    return inner, Group("stem", stem.out, _produced(f"conv1.{3 * len(inner)}", "bn1"), ("bn1",))
-
-
-def _stream(stage: Stage, index: int) -> str:
-    """The name of the stream that a stage's block with this index starts."""
-    return f"{stage.name}.{index}.out" if index else stage.name
-
-
-def _grown(group: Group, slots: tuple[Slot, ...], norms: tuple[str, ...] = ()) -> Group:
-    return replace(group, slots=group.slots + slots, norms=group.norms + norms)
-
-
-def _inner(name: str, block: Block) -> list[Group]:
-    """The widths inside a block: each convolution's output is the next one's input."""
-    widths = (block.inner,) if isinstance(block, Basic) else block.inner
-    convolutions = [f"{name}.conv{i + 1}" for i in range(len(widths) + 1)]
-    between: dict[int, tuple[Slot, ...]] = {}
-    if isinstance(block, Bottleneck) and block.separable:
-        between[0] = (Slot(f"{name}.conv2.0.weight", 0),)  # the depthwise convolution keeps each channel in its place
-        convolutions[1] = f"{name}.conv2.1"
-    return [
-        Group(
-            f"{name}.inner{i}",
-            width,
-            (
-                *_produced(convolutions[i], f"{name}.bn{i + 1}"),
-                *between.get(i, ()),
-                Slot(f"{convolutions[i + 1]}.weight", 1),
-            ),
-            (f"{name}.bn{i + 1}",),
-        )
-        for i, width in enumerate(widths)
-    ]
-
-
-def _joined(stream: Group, name: str, block: Block) -> Group:
-    """The stream with a block's output added to it, its attention's outer channels included."""
-    last = 2 if isinstance(block, Basic) else 3
-    slots = _produced(f"{name}.conv{last}", f"{name}.bn{last}")
-    if isinstance(block.attention, Squeeze):
-        slots += (Slot(f"{name}.se.fc1.weight", 1), Slot(f"{name}.se.fc2.weight", 0), Slot(f"{name}.se.fc2.bias", 0))
-    return _grown(stream, slots, (f"{name}.bn{last}",))
-
-
-def narrowed(network: Network, widths: dict[str, int]) -> Network:
-    """The network with the groups' new widths; groups that are not named keep theirs."""
+    The inner widths of gates follow their block's, but for those that the spec gives a number of their own; ECA's
+    kernels stay.
+    """
 
     def block(name: str, stream: str, value: Block) -> Block:
-        out = widths.get(stream, value.out)
-        attention = value.attention
-        if isinstance(attention, Squeeze):
-            attention = attention.model_copy(update={"width": attention.squeezed(value.out)})
-        elif attention is not None:
-            attention = attention.model_copy(update={"kernel": attention.size(value.out)})
-        if isinstance(value, Basic):
-            inner: object = widths.get(f"{name}.inner0", value.inner)
+        update: dict[str, object] = {"out": widths.get(stream, value.out)}
+        if value.attention is not None and value.attention.kind == "eca":
+            update["attention"] = value.attention.model_copy(update={"kernel": value.attention.size(value.out)})
+        if not isinstance(value, Bottleneck):
+            update["inner"] = widths.get(f"{name}.inner0", value.inner)
+        elif value.groups > 1:
+            update["groups"] = left = widths.get(f"{name}.groups", value.groups)
+            update["inner"] = tuple(width // value.groups * left for width in value.inner)
         else:
-            inner = tuple(widths.get(f"{name}.inner{i}", width) for i, width in enumerate(value.inner))
-        return value.model_copy(update={"inner": inner, "out": out, "attention": attention})
+            update["inner"] = tuple(widths.get(f"{name}.inner{i}", width) for i, width in enumerate(value.inner))
+        return value.model_copy(update=update)
 
     inner = tuple(widths.get(f"stem.inner{i}", width) for i, width in enumerate(network.stem.inner))
     stem = network.stem.model_copy(update={"out": widths.get("stem", network.stem.out), "inner": inner})
     stages, stream = [], "stem"
+    neck, fusion = network.neck, network.fusion
     for stage in network.stages:
         blocks = []
         for index, value in enumerate(stage.blocks):
-            stream = _stream(stage, index) if value.shortcut != "identity" else stream
+            stream = stream_field(stage, index) if value.shortcut != "identity" else stream
             blocks.append(block(f"{stage.name}.{index}", stream, value))
         stages.append(stage.model_copy(update={"blocks": tuple(blocks)}))
-    return network.model_copy(update={"stem": stem, "stages": tuple(stages)})
+        if fusion is not None and fusion.kind == "concat" and stage.name == network.fused:
+            stream = "fusion"
+            fusion = fusion.model_copy(update={"width": widths.get("fusion", fusion.width)})
+    if neck is not None:
+        neck = neck.model_copy(update={"width": widths.get("neck", neck.width)})
+    return network.model_copy(update={"stem": stem, "stages": tuple(stages), "neck": neck, "fusion": fusion})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,38 +13,60 @@ from fit50.data.split import Split
 from fit50.nn.deployed import Normalize
 from fit50.weights.checkpoint import Checkpoint
 
+_Maker = nn.BatchNorm2d | nn.Conv2d
+
 
 def importance(
     kind: str, checkpoint: Checkpoint, groups: tuple[Group, ...], images: Split, batch: int = 64
 ) -> dict[str, Tensor]:
     """The importance of every channel of every group (width,), comparable across groups.
 
-    ``bn`` is the batch norms' squared weights (Liu et al. 2017). ``taylor`` is (weight * gradient + bias * gradient)^2
-    over the batch norms, the squared change of the loss when a channel's output is zeroed, to first order (Molchanov et
-    al. 2019), averaged over batches. Both are summed over the group's batch norms.
+    It is that of the group's makers (``saliency``), summed. A group of a grouped convolution counts as the mean of its
+    channels, so that it ranks beside single ones, which cost as much less as they are fewer.
+    """
+    makers = {maker for group in groups for maker in group.makers}
+    scores = saliency(kind, checkpoint, makers, images, batch)
+    return {
+        group.name: torch.stack([scores[maker].view(group.width, -1).mean(1) for maker in group.makers]).sum(0)
+        for group in groups
+    }
+
+
+def saliency(
+    kind: str, checkpoint: Checkpoint, makers: Collection[str], images: Split, batch: int = 64
+) -> dict[str, Tensor]:
+    """The importance of every output (C,) of these batch norms, or convolutions with a bias.
+
+    ``bn`` is the batch norms' squared weights (Liu et al. 2017), or a convolution's, summed over an output's weights.
+    ``taylor`` is (weight * gradient + bias * gradient)^2, the squared change of the loss when the output is zeroed, to
+    first order (Molchanov et al. 2019), averaged over batches.
     """
     module = checkpoint.module()
-    norms = {name: part for name, part in module.named_modules() if isinstance(part, nn.BatchNorm2d)}
-    scores = {name: torch.zeros(part.num_features) for name, part in norms.items()}
+    parts = {name: part for name, part in module.named_modules() if name in makers and isinstance(part, _Maker)}
     match kind:
         case "bn":
-            for name, part in norms.items():
-                scores[name] = part.weight.detach().square()
+            return {name: _rows(part.weight.detach().square()) for name, part in parts.items()}
         case "taylor":
-            (image,) = checkpoint.network.inputs
-            normalize = Normalize(image)
+            normalize = [Normalize(image) for image in checkpoint.network.inputs]
             module.to(memory_format=torch.channels_last)
-            for (pixels,), labels in images.batches(batch):
+            scores = {name: torch.zeros(len(part.weight)) for name, part in parts.items()}
+            for inputs, labels in images.batches(batch):
                 module.zero_grad()
-                torch.autograd.backward(F.cross_entropy(module(normalize(pixels)), labels))
-                for name, part in norms.items():
-                    scores[name] += _saliency(part).square() * len(labels) / len(images)
+                logits = module(*(f(pixels) for f, pixels in zip(normalize, inputs, strict=True)))
+                torch.autograd.backward(F.cross_entropy(logits, labels))
+                for name, part in parts.items():
+                    scores[name] += _slope(part).square() * len(labels) / len(images)
+            return scores
         case _:
             raise AssertionError(kind)
-    return {group.name: torch.stack([scores[name] for name in group.norms]).sum(0) for group in groups}
 
 
-def _saliency(norm: nn.BatchNorm2d) -> Tensor:
-    """The first-order change of the loss when a channel is zeroed: weight * its gradient + bias * its gradient."""
-    assert norm.weight.grad is not None and norm.bias.grad is not None
-    return norm.weight.detach() * norm.weight.grad + norm.bias.detach() * norm.bias.grad
+def _slope(part: _Maker) -> Tensor:
+    """The first-order change of the loss when an output is zeroed: weight * its gradient + bias * its gradient (C,)."""
+    assert part.weight.grad is not None and part.bias is not None and part.bias.grad is not None
+    return _rows(part.weight.detach() * part.weight.grad) + part.bias.detach() * part.bias.grad
+
+
+def _rows(weights: Tensor) -> Tensor:
+    """The sums over what belongs to an output: (C, ...) to (C,)."""
+    return weights.reshape(len(weights), -1).sum(1)
