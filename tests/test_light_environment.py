@@ -50,9 +50,10 @@ def test_a_device_needs_no_torch(extra: str, narrow: type[Network], tmp_path: Pa
     assert json.loads(run(fit50, "verify", bundle, "--json"))["same_answers"] == 4
     (answer,) = json.loads(run(fit50, "predict", bundle, "photo.png", "--json"))["images"]
     assert {found["name"] for found in answer["classes"]} == set(COLOURS)
-    (score,) = json.loads(run(fit50, "benchmark", bundle, "--rounds", "2", "--json"))["scores"].values()
-    assert score["latency"]["n"] == 20
-    assert 20 < score["memory"] < 400
+    found = json.loads(run(fit50, "benchmark", bundle, "--rounds", "2", "--json"))
+    (file,) = found["files"].values()
+    assert [each["latency"]["n"] for each in found["measured"]] == [20, 4]
+    assert 20 < file["memory"] < 400
     refused = subprocess.run(
         [fit50, "optimize", "fashion-mini"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

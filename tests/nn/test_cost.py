@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from fit50.nn.cost import Cost, cost
+from fit50.nn.cost import Cost, cost, largest_layer
 from fit50.spec.blocks import SE
 from fit50.spec.digest import edit
 from fit50.spec.network import FPN, Network
@@ -177,3 +177,8 @@ def test_classes_and_size_count() -> None:
     large = cost(network("resnet50", classes=10, size=448))
     assert large.parameters == small.parameters
     assert large.gmacs == pytest.approx(4 * small.gmacs, rel=1e-4)
+
+
+def test_the_largest_layer_begins_the_second_stage_of_a_resnet50_and_is_the_stem_of_a_resnet18() -> None:
+    assert largest_layer(network("resnet50")) == 56 * 56 * (256 + 128)
+    assert largest_layer(network("resnet18")) == 3 * 224 * 224 + 64 * 112 * 112

@@ -12,7 +12,7 @@ from tests.contracts.networks import MISSING
 from fit50.runtimes import measure as module
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle, Images, Probabilities
-from fit50.runtimes.measure import measure, median_interval, peak_memory
+from fit50.runtimes.measure import fresh_start, latency, measure, median_interval, peak_memory
 from fit50.runtimes.onnxruntime import OnnxRuntime
 from fit50.runtimes.verify import sample
 from fit50.spec.errors import BundleError, RuntimeRefusal
@@ -42,6 +42,15 @@ def test_the_interval_covers_the_true_median_in_95_of_100_samples() -> None:
     intervals = [median_interval(list(random.exponential(size=60))) for _ in range(1000)]
     covered = sum(low <= np.log(2) <= high for _, low, high in intervals)
     assert 940 <= covered <= 985
+
+
+def test_a_latency_is_over_rounds_and_its_percentiles_over_calls() -> None:
+    rounds = [[10.0 * turn + call for call in range(11)] for turn in range(10)]
+    found = latency(rounds)
+    assert (found.median, found.low, found.high, found.n) == (50, 15, 95, 110)
+    assert found.p90 is not None and found.p99 is not None
+    assert found.median < found.p90 < found.p95 < found.p99 < 100
+    assert latency(rounds[:9]).p99 is None, "of 99 calls it would be the slowest"
 
 
 def test_a_slower_file_is_measured_as_slower_and_in_turns(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +114,7 @@ def test_samples_of_two_inputs_stay_pairs(pair: Bundle) -> None:
 
 def test_a_fresh_process_runs_a_file_of_two_inputs(pair: Bundle) -> None:
     assert 20 < peak_memory(pair, threads=1) < 300
+    assert fresh_start(pair, threads=1).milliseconds > 0
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:

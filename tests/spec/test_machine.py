@@ -79,6 +79,15 @@ def test_cores_are_those_that_this_process_may_use() -> None:
     assert 1 <= machine.physical_cores() <= len(os.sched_getaffinity(0))
 
 
+def test_the_governor_is_none_where_the_kernel_does_not_expose_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_GOVERNOR", tmp_path / "scaling_governor")
+    assert machine.environment().governor is None
+    (tmp_path / "scaling_governor").write_text("performance\n", encoding="utf-8")
+    assert machine.environment().governor == "performance"
+
+
 def test_the_environment_is_this_machines() -> None:
     found = machine.environment()
     assert found.threads == found.cores == machine.physical_cores()

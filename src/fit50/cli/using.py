@@ -1,4 +1,4 @@
-"""Verbs that measure and use what was made. Those on bundles need no torch."""
+"""Verbs that use bundles. They need no torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from fit50.cli.options import Json, Threads, emit
-from fit50.cli.screen import Screen
-from fit50.spec.errors import SpecError
 from fit50.spec.machine import physical_cores
 from fit50.spec.network import Input, Network
 
@@ -19,37 +17,6 @@ if TYPE_CHECKING:
 
 _FILES = "One or more image files; for a bundle of two inputs one for each in turn, 'none' for one that is missing."
 _MISSING = Path("none")
-
-
-def benchmark(
-    bundles: Annotated[tuple[Path, ...], Parameter(help="One or more bundles, measured in turns.", negative="")],
-    *,
-    threads: Threads = None,
-    rounds: Annotated[int, Parameter(help="Turns of each bundle, of ten timed calls.")] = 12,
-    as_json: Json = False,
-) -> None:
-    """Measure bundles on this machine: latency, throughput, size, peak memory.
-
-    Example: fit50 benchmark runs/photos-1a2b3c4d/best other/bundle --threads 2
-    """
-    from fit50.runtimes.base import Bundle
-    from fit50.runtimes.measure import measure
-    from fit50.spec.machine import environment
-
-    if rounds < 1:
-        raise SpecError(f"--rounds: expected at least 1, found {rounds}")
-    used = threads or physical_cores()
-    scores = measure({str(path): Bundle.open(path) for path in bundles}, used, rounds=rounds, monitor=Screen())
-    device = environment(used)
-    lines = [f"{device.processor}, {used} threads ({', '.join(device.isa)})"]
-    for name, score in scores.items():
-        assert score.throughput is not None
-        lines.append(
-            f"{name}: {score.latency}; {score.throughput.median:.0f} images/s in batches of {score.throughput.batch}; "
-            f"{score.size:.2f} MB; peak memory {score.memory:.0f} MB"
-        )
-    facts = {"environment": device.model_dump(), "scores": {name: score.model_dump() for name, score in scores.items()}}
-    emit(facts, "\n".join(lines), as_json)
 
 
 def predict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from fit50.cli import fitting, growing, inspecting, judging, making, training, using, zoo
+from fit50.cli import fitting, growing, inspecting, judging, making, measuring, training, using, zoo
 
 app = App(
     name="fit50",
@@ -21,7 +21,7 @@ for verb in (
     making.prune,
     making.quantize,
     making.export,
-    using.benchmark,
+    measuring.benchmark,
     judging.evaluate,
     judging.compare,
     using.predict,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from fit50.report.columns import columns
 from fit50.report.markup import shorten
 from fit50.spec.evaluation import ClassScore, Comparison, Estimate, Evaluation, Robustness
 from fit50.spec.outcome import Accuracy
@@ -46,7 +47,7 @@ def _classes(classes: Sequence[ClassScore]) -> Iterator[str]:
     rows = [
         (shorten(each.name, _NAME), _images(each.recall), _share(each.recall), _share(each.precision)) for each in shown
     ]
-    yield from _table([("class", "images", "recall %", "precision %"), *rows])
+    yield from columns([("class", "images", "recall %", "precision %"), *rows])
 
 
 def _robustness(found: Robustness) -> Iterator[str]:
@@ -55,7 +56,7 @@ def _robustness(found: Robustness) -> Iterator[str]:
         (each.corruption, *(f"{percent:.1f}" for percent in each.severities), _percent(each.mean))
         for each in found.corruptions
     ]
-    yield from _table([*rows, ("mean", *[""] * 5, _percent(found.mean))])
+    yield from columns([*rows, ("mean", *[""] * 5, _percent(found.mean))])
     if found.relative_drop is not None:
         yield f"of the accuracy on the images as they are, {_percent(found.relative_drop)} is lost"
 
@@ -75,7 +76,7 @@ def _comparison(found: Comparison, split: str) -> Iterator[str]:
     lost = [flip for flip in found.flips if flip.kind == "lost"]
     if lost:
         yield "\nright to wrong"
-        yield from _table([(f"  {flip.name}", f"{flip.old} -> {flip.new}") for flip in lost[:_FLIPS]], left=2)
+        yield from columns([(f"  {flip.name}", f"{flip.old} -> {flip.new}") for flip in lost[:_FLIPS]], left=2)
     if len(lost) > _FLIPS:
         yield f"  and {len(lost) - _FLIPS} more (--flips FOLDER writes all)"
 
@@ -90,11 +91,3 @@ def _images(recall: Accuracy | None) -> str:
 
 def _share(share: Accuracy | None) -> str:
     return "-" if share is None else f"{share.percent:.1f} [{share.low:.1f}, {share.high:.1f}]"
-
-
-def _table(rows: Sequence[tuple[str, ...]], left: int = 1) -> Iterable[str]:
-    """Columns as wide as they need be; all but the first ``left`` end flush."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        yield "  ".join(cells).rstrip()

@@ -7,7 +7,10 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import count, islice
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,8 +21,10 @@ from fit50.spec.errors import BundleError
 from fit50.spec.monitor import Monitor
 from fit50.spec.outcome import Latency, Score, Throughput
 
+T = TypeVar("T")
 _Z = 1.96
 _REST = 0.02  # seconds, in which the threads of the runtime before stop spinning
+_FEW = 100  # calls, of which fewer have no 99th percentile
 
 
 def median_interval(times: Sequence[float]) -> tuple[float, float, float]:
@@ -28,6 +33,30 @@ def median_interval(times: Sequence[float]) -> tuple[float, float, float]:
     spread = _Z * math.sqrt(n) / 2
     low, high = max(0, math.floor(n / 2 - spread)), min(n - 1, math.ceil(n / 2 + spread))
     return float(np.median(ordered)), ordered[low], ordered[high]
+
+
+def latency(rounds: Sequence[Sequence[float]]) -> Latency:
+    """The latency from each round's times (milliseconds)."""
+    median, low, high = median_interval([float(np.median(times)) for times in rounds])
+    calls = np.concatenate(rounds)
+    p90, p95, p99 = np.percentile(calls, [90, 95, 99])
+    return Latency(
+        median=median, low=low, high=high, p90=p90, p95=p95, p99=p99 if len(calls) >= _FEW else None, n=len(calls)
+    )
+
+
+def in_turns(turns: Mapping[str, Callable[[], T]]) -> Iterator[dict[str, T]]:
+    """What each gives, round after round without end, so that a noisy machine disturbs all alike.
+
+    Each round begins with another.
+    """
+    names = list(turns)
+    for start in count():
+        found = {}
+        for name in names[start % len(names) :] + names[: start % len(names)]:
+            time.sleep(_REST)
+            found[name] = turns[name]()
+        yield found
 
 
 def measure(
@@ -40,7 +69,7 @@ def measure(
     memory: bool = True,
     monitor: Monitor | None = None,
 ) -> dict[str, Score]:
-    """Scores of several bundles, without accuracy, measured in turns so that a noisy machine disturbs all alike.
+    """Scores of several bundles, without accuracy, measured in turns.
 
     Each round gives each bundle ``calls`` calls with one image, after two that do not count, and one call with
     ``batch`` images, after one that does not count.
@@ -58,37 +87,35 @@ def measure(
         BundleError: a file cannot be opened or run.
     """
     monitor = monitor or Monitor()
-    sessions = {name: runtime(bundle.manifest.runtime).open(bundle, threads) for name, bundle in bundles.items()}
-    single: dict[str, list[float]] = {name: [] for name in bundles}
-    many: dict[str, list[float]] = {name: [] for name in bundles}
-    names = list(bundles)
-    for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            session = sessions[name]
-            time.sleep(_REST)
-            one, group = sample(bundles[name], 1), sample(bundles[name], batch)
-            single[name] += _times(session, one, calls, warm=2)
-            many[name] += _times(session, group, 1, warm=1)
-        monitor.progress("measure", turn + 1, rounds)
-    del sessions
+
+    def turn(session: Session, bundle: Bundle) -> tuple[list[float], float]:
+        one, many = sample(bundle, 1), sample(bundle, batch)
+        return timed(session, one, calls, warm=2), timed(session, many, 1, warm=1)[0]
+
+    turns = {
+        name: partial(turn, runtime(bundle.manifest.runtime).open(bundle, threads), bundle)
+        for name, bundle in bundles.items()
+    }
+    found = []
+    for each in islice(in_turns(turns), rounds):
+        found.append(each)
+        monitor.progress("measure", len(found), rounds)
+    del turns
     scores = {}
     for name, bundle in bundles.items():
-        median, low, high = median_interval(single[name])
-        p95 = float(np.percentile(single[name], 95))
-        slow, fast = sorted(batch * 1e3 / t for t in median_interval(many[name])[1:])
+        middle, low, high = median_interval([each[name][1] for each in found])
+        speed = 1e3 * batch
         scores[name] = Score(
-            latency=Latency(median=median, low=low, high=high, p95=p95, n=len(single[name])),
-            throughput=Throughput(
-                median=batch * 1e3 / float(np.median(many[name])), low=slow, high=fast, batch=batch, n=len(many[name])
-            ),
+            latency=latency([each[name][0] for each in found]),
+            throughput=Throughput(median=speed / middle, low=speed / high, high=speed / low, batch=batch, n=rounds),
             size=bundle.size,
             memory=peak_memory(bundle, threads) if memory else None,
         )
     return scores
 
 
-def _times(session: Session, images: tuple[Images, ...], calls: int, warm: int) -> list[float]:
-    """Milliseconds of each timed call."""
+def timed(session: Session, images: tuple[Images, ...], calls: int, warm: int) -> list[float]:
+    """Milliseconds of each timed call, after ``warm`` that do not count."""
     for _ in range(warm):
         session.run(*images)
     times = []
@@ -101,8 +128,20 @@ def _times(session: Session, images: tuple[Images, ...], calls: int, warm: int) 
 
 def peak_memory(bundle: Bundle, threads: int) -> float:
     """Megabytes at the peak of a fresh process that opens the bundle and predicts one image. Raises BundleError."""
+    return fresh_start(bundle, threads).memory
+
+
+class Start(NamedTuple):
+    """What a fresh process needs to answer once: megabytes at its peak, and milliseconds, the runtime's import too."""
+
+    memory: float
+    milliseconds: float
+
+
+def fresh_start(bundle: Bundle, threads: int) -> Start:
+    """Opens a bundle in a fresh process and predicts one image. Raises BundleError."""
     command = [sys.executable, "-m", "fit50.runtimes.probe", str(bundle.folder.resolve()), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BundleError(f"{bundle.folder}: a fresh process could not run it:\n{done.stderr.strip()[-2000:]}")
-    return float(json.loads(done.stdout.splitlines()[-1])["peak_mb"])
+    return Start(**json.loads(done.stdout.splitlines()[-1]))

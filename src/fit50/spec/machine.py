@@ -18,13 +18,17 @@ _ISA = (
     "avx512f",
     "avx512_vnni",
     "avx512_bf16",
+    "avx512_fp16",
     "amx_bf16",
+    "amx_fp16",
     "amx_int8",
     "asimd",
+    "asimdhp",
     "asimddp",
     "i8mm",
     "bf16",
 )
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _PACKAGES = ("fit50", "numpy", "torch", "openvino", "onnxruntime", "nncf", "onnx")
 
 
@@ -61,10 +65,23 @@ def has_bf16() -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(isa())
 
 
+def has_fp16() -> bool:
+    """Whether the processor computes in float16 natively."""
+    return not {"avx512_fp16", "amx_fp16", "asimdhp"}.isdisjoint(isa())
+
+
 def physical_cores() -> int:
     """Cores that this process may use, hyper-threads not counted where the system tells."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable, psutil.cpu_count(logical=False) or usable)
+
+
+def governor() -> str | None:
+    """What decides the first processor's clock, such as ``performance``; None where the kernel does not expose it."""
+    try:
+        return _GOVERNOR.read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
 
 
 def environment(threads: int | None = None) -> Environment:
@@ -83,5 +100,6 @@ def environment(threads: int | None = None) -> Environment:
         threads=threads or physical_cores(),
         memory_gb=round(memory, 1),
         system=f"{platform.system()} {platform.machine()}",
+        governor=governor(),
         versions=versions,
     )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
+from fit50.spec.numerics import Precision
 from fit50.spec.request import Request
 from fit50.spec.value import Value
 
@@ -45,12 +46,18 @@ class Difference(Value):
 
 
 class Latency(Value):
-    """Milliseconds for one image: the median with its 95 % interval, and the 95th percentile, over ``n`` calls."""
+    """Milliseconds of a call: the median with its 95 % interval, and percentiles, over ``n`` calls in several rounds.
+
+    The median is that of the rounds' medians, and its interval is over the rounds: calls in a row resemble each other.
+    ``p99`` is None of fewer than 100 calls.
+    """
 
     median: float
     low: float
     high: float
+    p90: float | None = None
     p95: float
+    p99: float | None = None
     n: PositiveInt
 
     def __str__(self) -> str:
@@ -78,7 +85,10 @@ class Score(Value):
 
 
 class Environment(Value):
-    """The device and the software that the figures belong to."""
+    """The device and the software that the figures belong to.
+
+    ``governor`` is what decides the processor's clock, as Linux names it; None where the kernel does not expose it.
+    """
 
     processor: str
     isa: tuple[str, ...]
@@ -86,6 +96,7 @@ class Environment(Value):
     threads: PositiveInt
     memory_gb: float
     system: str
+    governor: str | None = None
     versions: dict[str, str]
 
 
@@ -99,7 +110,7 @@ class Candidate(Value):
 
     name: str
     network: str
-    precision: Literal["float32", "int8"]
+    precision: Precision
     runtime: str
     parameters: NonNegativeInt
     gmacs: float
