@@ -204,10 +204,14 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
     for index, (label, recipe) in enumerate(recipes.items()):
         job.monitor.progress("export", index, len(recipes))
         checkpoint = job.realise(recipe)
-        step = Quantize(max_drop=_int8_drop(job.request))
-        quantized = quantize(checkpoint, step, job.dataset)
         forms: list[tuple[Checkpoint, Recipe, str]] = [(checkpoint, recipe, name) for name in job.request.runtimes]
-        forms += [(quantized, recipe.then(step), name) for name in job.request.runtimes]
+        for step in (Quantize(to="bf16"), Quantize(to="fp16"), Quantize(max_drop=_int8_drop(job.request))):
+            fewer = quantize(checkpoint, step, job.dataset)
+            forms += [
+                (fewer, recipe.then(step), name)
+                for name in job.request.runtimes
+                if not runtime(name).refusal(checkpoint.network, job.request.device, step.to)
+            ]
         if label == "baseline":
             forms.append((checkpoint, recipe, "torch"))
         counted = cost(checkpoint.network)

@@ -13,11 +13,12 @@ from tests.cli.conftest import Fit50
 from tests.report.conftest import make_candidate, make_outcome
 
 from fit50.data.decode import fit_image, read_image
+from fit50.nn.compose import compose
 from fit50.optimize import job_folder
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle
 from fit50.spec.outcome import Outcome
-from fit50.spec.presets import NETWORKS
+from fit50.spec.presets import NETWORKS, resnet
 from fit50.spec.request import Request
 from fit50.weights.checkpoint import Checkpoint
 
@@ -141,16 +142,6 @@ def test_predict_of_what_is_no_image(fit50: Fit50, bundle: Path, tmp_path: Path,
     assert "Traceback" not in ended.err
 
 
-def test_benchmark(fit50: Fit50, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fit50.runtimes.measure.peak_memory", lambda bundle, threads: 123.0)
-    ended = fit50("benchmark", bundle, "--rounds", "2", "--threads", "1", "--json")
-    found = facts(ended.out)
-    assert found["environment"]["threads"] == 1
-    assert found["scores"][str(bundle)]["latency"]["n"] == 20
-    assert "peak memory 123 MB" in fit50("benchmark", bundle, "--rounds", "1").out
-    assert fit50("benchmark", bundle, "--rounds", "0").code == 2
-
-
 def test_evaluate_a_bundle_and_its_weights(fit50: Fit50, bundle: Path, weights: Path, photos: Path) -> None:
     of_file = facts(fit50("evaluate", bundle, photos, "--json").out)
     of_module = facts(fit50("evaluate", weights, photos, "--json").out)
@@ -172,6 +163,29 @@ def test_export(fit50: Fit50, weights: Path, tmp_path: Path) -> None:
     made = Bundle.open(tmp_path / "made")
     assert found == {"bundle": str(tmp_path / "made"), "size_mb": made.size}
     assert (made.manifest.runtime, made.manifest.classes) == ("torch", ("blue", "green", "red"))
+
+
+def test_prune_to_depths(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:
+    known = Checkpoint.load(weights)
+    deep = resnet((3, 1), widths=(8, 8)).model_copy(update={"inputs": known.network.inputs, "head": known.network.head})
+    Checkpoint(deep, compose(deep).state_dict(), known.classes).save(tmp_path / "deep.safetensors")
+    output = tmp_path / "pruned.safetensors"
+    ended = fit50(
+        *("prune", tmp_path / "deep.safetensors", photos, "--depths", "2,1", "--recover", "0"),
+        *("--output", output, "--out", tmp_path / "runs", "--json"),
+    )
+    assert ended.code == 0, ended.err
+    after = Checkpoint.load(output).network
+    assert [len(stage.blocks) for stage in after.stages] == [2, 1]
+    assert after.stages[0].blocks == deep.stages[0].blocks[:2], "no channels leave unasked"
+
+
+def test_half_precision_where_no_runtime_has_it_is_refused(fit50: Fit50, weights: Path, tmp_path: Path) -> None:
+    made = ("--output", tmp_path / "made")
+    ended = fit50("export", weights, "--runtime", "onnxruntime", "--precision", "bf16", *made)
+    assert ended.code == 2
+    assert "computes in float32 and int8 only, found bf16; use openvino" in ended.err
+    assert not (tmp_path / "made").exists()
 
 
 def test_quantize(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:

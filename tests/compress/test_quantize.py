@@ -11,7 +11,7 @@ from fit50.compress.quantize import calibration, quantize
 from fit50.data.dataset import Dataset
 from fit50.spec.errors import NotBuiltError
 from fit50.spec.network import Network
-from fit50.spec.numerics import Int8
+from fit50.spec.numerics import Half, Int8
 from fit50.spec.recipe import Quantize
 from fit50.weights.checkpoint import Checkpoint
 
@@ -30,10 +30,16 @@ def test_numerics_name_the_calibration(
     assert after.network == before.network
     found = calibration(after, digits, seed=1)
     assert found is not None
-    assert np.array_equal(found.images, digits.split("train").take(given, 1).pixels[0])
+    assert np.array_equal(found.images[0], digits.split("train").take(given, 1).pixels[0])
     assert calibration(before, digits, seed=1) is None
 
 
 def test_training_through_the_rounding_is_not_built(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
     with pytest.raises(NotBuiltError, match="method 'qat' is not built yet; use ptq"):
         quantize(lived_in(narrow((1,))), Quantize(method="qat"), digits)
+
+
+def test_half_precision_needs_no_images(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
+    after = quantize(lived_in(narrow((1,))), Quantize(to="bf16"), digits)
+    assert after.numerics == Half(kind="bf16")
+    assert calibration(after, digits, seed=0) is None

@@ -70,11 +70,13 @@ def test_shape_is_precision_and_the_reference_is_a_grey_square(candidate, outcom
     made = outcome(
         candidate("float"),
         candidate("int8", precision="int8"),
+        candidate("half", precision="bf16"),
         candidate("torch", verdict="reference", runtime="torch"),
     )
     shown = marks(parse(front_svg(made)))
     assert shown["float"].find(f"{SVG}circle") is not None
     assert len(shown["int8"].find(f"{SVG}polygon").get("points").split()) == 4
+    assert len(shown["half"].find(f"{SVG}polygon").get("points").split()) == 3
     assert "hue-reference" in shown["torch"].get("class")
     assert shown["float"].get("color") == shown["int8"].get("color") != shown["torch"].get("color")
 

@@ -76,4 +76,4 @@ def images() -> Images:
 @pytest.fixture(scope="session")
 def calibration(images: Images) -> Calibration:
     """With labels that mean nothing, so that the loss of int8 does not count."""
-    return Calibration(images, (images, np.arange(16) % len(CLASSES)), max_drop=100)
+    return Calibration((images,), (images,), np.arange(16) % len(CLASSES), max_drop=100)

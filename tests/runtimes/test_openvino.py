@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nncf
+import numpy as np
 import openvino as ov
 import pytest
-from tests.contracts.runtime import INT8, Int8Contract
+from tests.contracts.networks import photographs
+from tests.contracts.runtime import INT8, Int8Contract, truth
 
+from fit50.runtimes import openvino
 from fit50.runtimes.base import Bundle, Calibration, Images
 from fit50.runtimes.openvino import OpenVino, OpenVinoSession
-from fit50.spec.errors import StorageError
+from fit50.spec.errors import BundleError, StorageError
 from fit50.weights.checkpoint import Checkpoint
 
 
@@ -50,6 +54,15 @@ class TestOpenVino(Int8Contract):
             assert model.get_property("NUM_STREAMS") == 1
             assert model.input(0).partial_shape.is_static
 
+    def test_half_precision_is_refused_where_the_processor_lacks_it(
+        self, runtime: OpenVino, copy: Bundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        half = copy.manifest.model_copy(update={"precision": "bf16"})
+        (copy.folder / "bundle.json").write_text(half.model_dump_json(), encoding="utf-8")
+        monkeypatch.setattr(openvino, "has_bf16", lambda: False)
+        with pytest.raises(BundleError, match=r"this processor does not compute in bf16 \(.*\); use float32"):
+            runtime.open(Bundle.open(copy.folder), threads=1)
+
     def test_a_write_that_openvino_fails_leaves_nothing(
         self, runtime: OpenVino, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -81,7 +94,7 @@ class TestOpenVino(Int8Contract):
             seen.append(advanced_parameters.overflow_fix)
             raise Enough
 
-        monkeypatch.setattr("fit50.runtimes.openvino.has_int8_dot_product", lambda: sums_exactly)
+        monkeypatch.setattr("fit50.runtimes.openvino_int8.has_int8_dot_product", lambda: sums_exactly)
         monkeypatch.setattr(nncf, "quantize", quantize)
         with pytest.raises(Enough):
             runtime.export(replace(checkpoint, numerics=INT8), tmp_path / "bundle", calibration)
@@ -108,3 +121,37 @@ class TestOpenVino(Int8Contract):
         bundle = runtime.export(form, tmp_path / "bundle", replace(calibration, max_drop=2))
         assert bundle.manifest.precision == "int8"
         assert given == [pytest.approx(0.02)]
+
+    def test_layers_that_int8_breaks_are_left_in_float_and_named(
+        self, runtime: OpenVino, checkpoint: Checkpoint, images: Images, tmp_path: Path
+    ) -> None:
+        """One channel is a thousand times as large as the others, which then share the last of 256 steps."""
+        tensors = {key: tensor.clone() for key, tensor in checkpoint.tensors.items()}
+        for key in ("layer4.0.bn2.weight", "layer4.0.bn2.bias"):
+            tensors[key][0] *= 1000
+        tensors["layer4.0.conv3.weight"][:, 0] /= 1000
+        broken = replace(checkpoint.with_(tensors=tensors), numerics=INT8)
+        labels = truth(checkpoint, images).argmax(1)
+        calibration = Calibration((images,), (images,), labels, max_drop=7)
+        bundle = runtime.export(broken, tmp_path / "bundle", calibration)
+        text = bundle.manifest.provenance["int8"]
+        found = re.fullmatch(
+            r"(\d+) of 18 layers; accuracy control left in float, as they cost the most accuracy: (.*) "
+            r"\((.*) points lost without it, (.*) with it\)",
+            text,
+        )
+        assert found, text
+        left = found[2].split(", ")
+        assert set(left) <= {name for name, _ in checkpoint.module().named_modules()}
+        assert int(found[1]) == 18 - len(left)
+        assert float(found[3]) > 7 >= float(found[4])
+        assert calibration.accuracy(runtime.open(bundle, threads=1).run) >= 93
+
+    def test_layers_that_are_faster_in_float_are_named(
+        self, runtime: OpenVino, kinds: dict[str, Checkpoint], tmp_path: Path
+    ) -> None:
+        checkpoint = kinds["SE, Swish of beta 1.5, wide"]
+        images = tuple(photographs(checkpoint.network))
+        calibration = Calibration(images, images, np.zeros(len(images[0]), np.int64), max_drop=100)
+        bundle = runtime.export(replace(checkpoint, numerics=INT8), tmp_path / "bundle", calibration)
+        assert "faster in float: layer1.0.se" in bundle.manifest.provenance["int8"]

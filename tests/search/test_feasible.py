@@ -89,7 +89,13 @@ def test_fractions_too_slow_in_every_form_are_dropped(
 ) -> None:
     asked = measured(lambda keep, kind: {"onnxruntime": score(4 * keep * (0.5 if kind == "int8" else 1))})
     assert feasible(network, request(latency=1.2), 1, Monitor()) == (0.5, 0.25)
-    assert asked == [(1, "float32"), (1, "int8"), (0.5, "float32"), (0.5, "int8"), (0.25, "float32")]
+    forms = ("float32", "bf16", "fp16", "int8")
+    assert asked == [*((1, form) for form in forms), *((0.5, form) for form in forms), (0.25, "float32")]
+
+
+def test_a_precision_that_no_runtime_has_is_not_measured(network: Network) -> None:
+    form = module._untrained(network, 1)
+    assert module._scores(form, module.Half(kind="bf16"), request(size=1), 1) == {}
 
 
 def test_one_runtime_that_fits_is_enough(

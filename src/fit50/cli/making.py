@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -26,6 +27,7 @@ from fit50.cli.screen import Screen
 from fit50.spec.digest import edit
 from fit50.spec.errors import BundleError, CheckpointError, SpecError
 from fit50.spec.monitor import Monitor
+from fit50.spec.numerics import Float32, Half, Numerics
 from fit50.spec.presets import EFFORTS
 from fit50.spec.recipe import Load, Prune, Quantize, Recipe
 from fit50.spec.training import Teacher, Train
@@ -42,7 +44,11 @@ def prune(
     model: Path,
     data: str,
     *,
-    keep: Annotated[float, Parameter(help="The fraction of multiply-accumulates to keep.")] = 0.5,
+    pair: Pair = None,
+    keep: Annotated[
+        float | None, Parameter(help="The fraction of multiply-accumulates to keep; 0.5 where no depths are given.")
+    ] = None,
+    depths: Annotated[str | None, Parameter(help="The new number of blocks of each stage, such as 3,3,4,2.")] = None,
     recover: Annotated[int, Parameter(help="Epochs of training afterwards, taught by the model itself.")] = 15,
     seed: Seed = None,
     output: Path = Path("pruned.safetensors"),
@@ -51,9 +57,11 @@ def prune(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Remove channels from a trained network, then train it to recover.
+    """Remove channels, or whole blocks, from a trained network, then train it to recover.
 
     Example: fit50 prune model.safetensors photos/ --keep 0.35 --prune.importance bn --recover 15
+
+    Example: fit50 prune model.safetensors photos/ --depths 3,3,4,2
     """
     known = {
         "prune": tuple(text.removeprefix("prune.") for text in set_ if text.startswith("prune.")),
@@ -62,14 +70,15 @@ def prune(
     for text in set_:
         if not text.startswith(("prune.", "train.")):
             raise SpecError(f"--set {text}: expected a field of prune or train, such as prune.importance=bn")
-    steps: list[Prune | Train] = [edited(Prune.parse({"keep": keep}, "prune"), known["prune"])]
+    fields = {"keep": 0.5 if keep is None and depths is None else keep, "depths": depths and depths.split(",")}
+    steps: list[Prune | Train] = [edited(Prune.parse(fields, "prune"), known["prune"])]
     if recover:
         trained = EFFORTS["quick"].recover.model_copy(update={"teacher": Teacher(after=1)})
         steps.append(edited(edit(trained, "epochs", recover), known["train"]))
     loaded = Load(weights=str(model), sha256=file_digest(model))
     drawn = split_seed(seed, provenance(model))
     recipe = Recipe.parse({"steps": (loaded, *steps), "seed": drawn}, "prune")
-    make(recipe, data, output, out, dry_run, as_json)
+    make(recipe, data, output, out, dry_run, as_json, pair)
 
 
 def make(
@@ -169,25 +178,30 @@ def export(
     model: Path,
     *,
     runtime: RuntimeName = "openvino",
+    precision: Annotated[
+        Literal["float32", "bf16", "fp16"], Parameter(help="What the file computes in; quantize makes int8.")
+    ] = "float32",
     output: Annotated[Path, Parameter(help="The bundle's folder.")] = Path("bundle"),
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Make a float32 bundle of a trained network.
+    """Make a bundle of a trained network, in float32 or, where the processor has it, half precision.
 
     Example: fit50 export model.safetensors --runtime onnxruntime --output bundle/
+
+    Example: fit50 export model.safetensors --precision bf16 --output bundle/
     """
     if dry_run:
-        emit({"bundle": str(output)}, f"would export {model} for {runtime} into {output}", as_json)
+        emit({"bundle": str(output)}, f"would export {model} for {runtime} in {precision} into {output}", as_json)
         return
     from fit50.runtimes import runtime as runtime_named
     from fit50.weights.foreign import load_weights
 
     _refuse_existing(output)
-    bundle = runtime_named(runtime).export(load_weights(model), output)
-    emit(
-        {"bundle": str(output), "size_mb": bundle.size}, f"{output}: {bundle.size:.2f} MB, float32, {runtime}", as_json
-    )
+    numerics: Numerics = Float32() if precision == "float32" else Half(kind=precision)
+    bundle = runtime_named(runtime).export(replace(load_weights(model), numerics=numerics), output)
+    text = f"{output}: {bundle.size:.2f} MB, {precision}, {runtime}"
+    emit({"bundle": str(output), "size_mb": bundle.size}, text, as_json)
 
 
 def _refuse_existing(output: Path) -> None:

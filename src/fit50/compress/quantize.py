@@ -1,4 +1,4 @@
-"""Eight-bit numerics as a property of a checkpoint; the runtime's export makes it true in the file."""
+"""Fewer bits as a property of a checkpoint; the runtime's export makes it true in the file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fit50.data.dataset import Dataset
 from fit50.data.images import Images
 from fit50.runtimes.base import Calibration
 from fit50.spec.errors import NotBuiltError
-from fit50.spec.numerics import Float32, Int8
+from fit50.spec.numerics import Float32, Half, Int8
 from fit50.spec.recipe import Quantize
 from fit50.weights.checkpoint import Checkpoint
 
@@ -17,7 +17,12 @@ _JUDGES = 5000
 
 
 def quantize(checkpoint: Checkpoint, step: Quantize, dataset: Dataset) -> Checkpoint:
-    """The checkpoint with int8 numerics, to be calibrated on images of this data set. Raises NotBuiltError for QAT."""
+    """The checkpoint with the numerics asked for; int8 is to be calibrated on images of this data set.
+
+    Raises NotBuiltError for QAT.
+    """
+    if step.to != "int8":
+        return replace(checkpoint, numerics=Half(kind=step.to))
     if step.method != "ptq":
         raise NotBuiltError("quantize: method 'qat' is not built yet; use ptq")
     samples = min(step.samples, len(dataset.split("train")))
@@ -27,11 +32,11 @@ def quantize(checkpoint: Checkpoint, step: Quantize, dataset: Dataset) -> Checkp
 def calibration(checkpoint: Checkpoint, dataset: Dataset, *, seed: int) -> Calibration | None:
     """The images that an export in the checkpoint's numerics needs: training ones to calibrate, validation to judge."""
     match checkpoint.numerics:
-        case Float32():
+        case Float32() | Half():
             return None
         case Int8(samples=samples, max_drop=max_drop):
             validation = dataset.split("val")
             if not isinstance(validation, Images):
                 validation = validation.take(_JUDGES, seed)
             images = dataset.split("train").take(samples, seed)
-            return Calibration(images.pixels[0], (validation.pixels[0], validation.labels), max_drop)
+            return Calibration(images.pixels, validation.pixels, validation.labels, max_drop)

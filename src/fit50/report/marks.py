@@ -57,7 +57,10 @@ def colour(point: Point, style: Style) -> tuple[str, str]:
 
 
 def shape(kind: str, radius: float, verdict: str = "front") -> str:
-    """A mark about the origin in the current colour: a ``disc``, ``diamond`` or ``square``, all of the same area."""
+    """A mark about the origin in the current colour, all of the same area.
+
+    ``kind`` is ``disc``, ``diamond``, ``triangle`` or ``square``.
+    """
     if verdict in ("chosen", "front", "reference"):
         return _outline(kind, radius, fill="currentColor", stroke=PAGE, stroke_width=1, class_="filled")
     dashes = "2.6 2" if verdict == "over-budget" else "none"
@@ -74,7 +77,7 @@ def kind(point: Point) -> str:
     """The shape of a point's mark."""
     if point.candidate.verdict == "reference":
         return "square"
-    return "diamond" if point.candidate.precision == "int8" else "disc"
+    return {"int8": "diamond", "bf16": "triangle", "fp16": "triangle"}.get(point.candidate.precision, "disc")
 
 
 def _outline(kind: str, radius: float, **attributes: str | float) -> str:
@@ -83,6 +86,9 @@ def _outline(kind: str, radius: float, **attributes: str | float) -> str:
         case "diamond":
             reach = radius * sqrt(pi / 2)
             corners = ((0, -reach), (reach, 0), (0, reach), (-reach, 0))
+        case "triangle":
+            reach = radius * sqrt(4 * pi / (3 * sqrt(3)))
+            corners = ((0, -reach), (reach * sqrt(3) / 2, reach / 2), (-reach * sqrt(3) / 2, reach / 2))
         case "square":
             half = radius * sqrt(pi) / 2
             corners = ((-half, -half), (half, -half), (half, half), (-half, half))

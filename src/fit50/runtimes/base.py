@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fit50.spec.errors import BundleError, DataError, MissingExtraError, RuntimeRefusal, SpecError
 from fit50.spec.files import write_folder, write_text
 from fit50.spec.network import Network
+from fit50.spec.numerics import Precision
 from fit50.spec.outcome import Environment, Score
 from fit50.spec.request import Device
 from fit50.spec.value import Value
@@ -34,17 +35,21 @@ class Manifest(Value):
     """``bundle.json``: all that is needed to run the model file and to know what it is.
 
     ``files`` maps the model's files to their SHA-256. ``network.inputs`` says which images the model takes, in their
-    order. ``tolerance`` is how far a probability may lie from the golden one on another device.
+    order. ``tolerance`` is how far a probability may lie from the golden one on another device. For one image the
+    network computes ``gmacs`` (billions of multiply-accumulates), and its largest layer reads and writes
+    ``activations`` (elements); bundles of older versions do not say.
     """
 
     version: Literal[1] = 1
     runtime: RuntimeName
-    precision: Literal["float32", "int8"]
+    precision: Precision
     files: dict[str, str]
     classes: tuple[str, ...]
     network: Network
     provenance: dict[str, str] = {}
     tolerance: float
+    gmacs: float | None = None
+    activations: int | None = None
     score: Score = Score()
     environment: Environment | None = None
 
@@ -127,20 +132,22 @@ class Calibration:
     """What int8 is made from, and judged by.
 
     Attributes:
-        images: training images (N, H, W, C) for the ranges of the activations.
-        validation: images (N, H, W, C) and labels (N,) by which the int8 file is compared with the float one.
+        images: training images for the ranges of the activations, for each input (N, H, W, C).
+        validation: images by which the int8 file is compared with the float one, for each input (N, H, W, C).
+        labels: theirs (N,).
         max_drop: points of validation accuracy that it may lose.
     """
 
-    images: Images
-    validation: tuple[Images, NDArray[np.int64]]
+    images: tuple[Images, ...]
+    validation: tuple[Images, ...]
+    labels: NDArray[np.int64]
     max_drop: float
 
-    def accuracy(self, run: Callable[[Images], Probabilities], batch: int = 50) -> float:
-        """Percent of the validation images that ``run`` answers correctly."""
-        images, labels = self.validation
-        answers = [run(images[i : i + batch]).argmax(1) for i in range(0, len(images), batch)]
-        return 100 * float((np.concatenate(answers) == labels).mean())
+    def accuracy(self, run: Callable[..., Probabilities], batch: int = 50) -> float:
+        """Percent of the validation images that ``run``, which takes one array for each input, answers correctly."""
+        places = range(0, len(self.labels), batch)
+        answers = [run(*(each[i : i + batch] for each in self.validation)).argmax(1) for i in places]
+        return 100 * float((np.concatenate(answers) == self.labels).mean())
 
 
 class Runtime(Protocol):
@@ -148,16 +155,16 @@ class Runtime(Protocol):
 
     name: RuntimeName
 
-    def refusal(self, network: Network, device: Device) -> str | None:
-        """Why this runtime cannot run the network on the device; None where it can."""
+    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+        """Why this runtime cannot run the network on the device in this precision; None where it can."""
         ...
 
     def export(self, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None = None) -> Bundle:
         """Writes a bundle into a new folder, in the checkpoint's numerics.
 
         Raises:
-            RuntimeRefusal: the network is refused, or int8 is: for two inputs, without calibration, or where the file
-                would lose more than ``calibration.max_drop``.
+            RuntimeRefusal: the network or the precision is refused, or int8 is: without calibration, or where the
+                file would lose more than ``calibration.max_drop``.
         """
         ...
 
@@ -181,11 +188,14 @@ def refuse_unpaired(images: Sequence[Images], inputs: int) -> None:
         )
 
 
-def int8_calibration(given: Calibration | None, network: Network, name: RuntimeName) -> Calibration:
-    """What a runtime makes int8 from. Raises RuntimeRefusal where nothing is given, or the network has two inputs."""
-    if len(network.inputs) > 1:
-        names = " and ".join(image.name for image in network.inputs)
-        raise RuntimeRefusal(f"{name}: int8 for two inputs is not built yet, found {names}; export in float32")
+def refuse(chosen: Runtime, checkpoint: Checkpoint) -> None:
+    """Raises RuntimeRefusal where a runtime cannot run a checkpoint in its numerics on this machine."""
+    if refusal := chosen.refusal(checkpoint.network, Device(), checkpoint.numerics.kind):
+        raise RuntimeRefusal(refusal)
+
+
+def int8_calibration(given: Calibration | None, name: RuntimeName) -> Calibration:
+    """What a runtime makes int8 from. Raises RuntimeRefusal where nothing is given."""
     if given is None:
         raise RuntimeRefusal(f"{name}: int8 needs calibration images, found none; give the data set to export")
     return given

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fit50.runtimes.base import Manifest, input_names
+from fit50.runtimes.openvino import HINTS
 from fit50.spec.network import Input
 
 _CODE = {
     "openvino": """import numpy as np, openvino
-model = openvino.Core().compile_model("model.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+model = openvino.Core().compile_model("model.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "{hint}"}})
 {images}
 probabilities = model(images)[0]""",
     "onnxruntime": """import numpy as np, onnxruntime
@@ -31,7 +32,7 @@ def model_card(manifest: Manifest) -> str:
         f"    {name!r}: np.zeros({(1, image.height, image.width, image.channels)}, np.uint8),  # {_colours(image)}\n"
         for name, image in inputs.items()
     )
-    code = _CODE[manifest.runtime].format(images=f"images = {{\n{zeros}}}")
+    code = _CODE[manifest.runtime].format(images=f"images = {{\n{zeros}}}", hint=HINTS[manifest.precision])
     listed = ", ".join(manifest.classes[:20]) + (", ..." if len(manifest.classes) > 20 else "")
     taken = "".join(f"- `{name}`: {_taken(image)}\n" for name, image in inputs.items())
     fusion = manifest.network.fusion

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from ast import literal_eval
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -12,12 +13,17 @@ import numpy as np
 import onnx
 import torch
 
+from fit50.nn.cost import cost, largest_layer
 from fit50.nn.deployed import Deployed
 from fit50.runtimes.base import Bundle, Images, Manifest, Probabilities, RuntimeName, input_names, sha256
 from fit50.runtimes.card import model_card
 from fit50.spec.files import write_folder
 from fit50.spec.network import Input
+from fit50.spec.numerics import Precision
 from fit50.weights.checkpoint import Checkpoint
+
+_TOLERANCES: dict[Precision, float] = {"float32": 1e-3, "bf16": 0.05, "fp16": 0.01, "int8": 0.15}
+"""How far a probability may lie from the golden one on another device."""
 
 
 class _Weights:
@@ -72,6 +78,20 @@ def _graph(weights: _Weights) -> bytes:
     return serialised
 
 
+def layer_names(graph: bytes) -> dict[str, str]:
+    """The network's own names of an ONNX graph's nodes, such as ``layer1.0.bn1`` where a convolution's norm is folded
+    into it.
+    """
+    scopes = "pkg.torch.onnx.name_scopes"
+    found = {
+        node.name: literal_eval(each.value)
+        for node in onnx.load_from_string(graph).graph.node
+        for each in node.metadata_props
+        if each.key == scopes
+    }
+    return {name: path[-2].removeprefix("module.") for name, path in found.items() if len(path) > 2}
+
+
 def golden_images(image: Input, count: int = 4, seed: int = 0) -> Images:
     """A few images (N, H, W, C) to try a file with: smooth random blobs, the same on every machine."""
     generator = np.random.default_rng(seed)
@@ -105,7 +125,9 @@ def write_bundle(
             classes=checkpoint.classes or tuple(str(index) for index in range(count)),
             network=checkpoint.network,
             provenance=dict(checkpoint.provenance or {}),
-            tolerance=1e-3 if checkpoint.numerics.kind == "float32" else 0.15,
+            tolerance=_TOLERANCES[checkpoint.numerics.kind],
+            gmacs=cost(checkpoint.network).gmacs,
+            activations=largest_layer(checkpoint.network),
         )
         np.savez_compressed(target / "golden.npz", *images, probabilities=probabilities)
         (target / "bundle.json").write_text(manifest.model_dump_json(indent=1), encoding="utf-8")

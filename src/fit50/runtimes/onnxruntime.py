@@ -17,13 +17,16 @@ from fit50.runtimes.base import (
     Probabilities,
     RuntimeName,
     Session,
+    input_names,
     int8_calibration,
     optional,
+    refuse,
     refuse_unpaired,
 )
 from fit50.spec.errors import BundleError, RuntimeRefusal
 from fit50.spec.machine import has_int8_dot_product, physical_cores
 from fit50.spec.network import Network
+from fit50.spec.numerics import Precision
 from fit50.spec.request import Device
 
 if TYPE_CHECKING:
@@ -52,18 +55,21 @@ class OnnxRuntime:
 
     name: RuntimeName = "onnxruntime"
 
-    def refusal(self, network: Network, device: Device) -> str | None:
-        """None: every network that is built runs here."""
+    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+        """Every network that is built runs here, but not in half precision."""
+        if precision in ("bf16", "fp16"):
+            return f"onnxruntime: on CPUs it computes in float32 and int8 only, found {precision}; use openvino"
         return None
 
     def export(self, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None = None) -> Bundle:
         """Writes ``model.onnx``. Raises RuntimeRefusal, StorageError."""
         from fit50.runtimes.graph import onnx_graph, write_bundle
 
+        refuse(self, checkpoint)
         ort = optional("onnxruntime", needed_for="exporting to ONNX Runtime", extra="train")
         model = onnx_graph(checkpoint)
         if checkpoint.numerics.kind == "int8":
-            model = _quantized(ort, model, int8_calibration(calibration, checkpoint.network, self.name))
+            model = _quantized(ort, model, input_names(checkpoint.network), int8_calibration(calibration, self.name))
         run = OnnxSession(ort, model, physical_cores()).run
         return write_bundle(checkpoint, folder, self.name, lambda f: (f / "model.onnx").write_bytes(model), run)
 
@@ -79,15 +85,16 @@ class OnnxRuntime:
 class _Reader:
     """Calibration images, one at a time, as onnxruntime asks for them."""
 
-    def __init__(self, images: Images) -> None:
-        self._left: Iterator[Images] = iter(images[:, None])
+    def __init__(self, names: tuple[str, ...], images: tuple[Images, ...]) -> None:
+        self._names = names
+        self._left: Iterator[tuple[Images, ...]] = zip(*(each[:, None] for each in images), strict=True)
 
     def get_next(self) -> dict[str, Images] | None:
-        image = next(self._left, None)
-        return None if image is None else {"images": image}
+        images = next(self._left, None)
+        return None if images is None else dict(zip(self._names, images, strict=True))
 
 
-def _quantized(ort: Any, model: bytes, calibration: Calibration) -> bytes:
+def _quantized(ort: Any, model: bytes, names: tuple[str, ...], calibration: Calibration) -> bytes:
     """The model in int8, batch norms folded first; weights use 7 bits where 8-bit products saturate (no VNNI)."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -100,7 +107,7 @@ def _quantized(ort: Any, model: bytes, calibration: Calibration) -> bytes:
         quantize_static(
             prepared,
             quantized,
-            _Reader(calibration.images),
+            _Reader(names, calibration.images),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

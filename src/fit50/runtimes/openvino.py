@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,23 +18,29 @@ from fit50.runtimes.base import (
     Session,
     int8_calibration,
     optional,
+    refuse,
     refuse_unpaired,
 )
 from fit50.runtimes.signals import same_signal_stack
-from fit50.spec.errors import BundleError, RuntimeRefusal, StorageError
-from fit50.spec.machine import has_int8_dot_product, physical_cores
+from fit50.spec.errors import BundleError, StorageError
+from fit50.spec.machine import has_bf16, has_fp16, isa, physical_cores
 from fit50.spec.network import Network
+from fit50.spec.numerics import Precision
 from fit50.spec.request import Device
 
 if TYPE_CHECKING:
     from fit50.weights.checkpoint import Checkpoint
 
 
+HINTS: dict[Precision, str] = {"float32": "f32", "int8": "f32", "bf16": "bf16", "fp16": "f16"}
+"""What OpenVINO is told to compute in where it does not in int8: unasked, some processors would take bf16."""
+
+
 class OpenVinoSession:
     """Compiles the model anew for each batch size, since static shapes are faster; the last two are kept."""
 
-    def __init__(self, core: Any, model: Any, threads: int) -> None:
-        self._core, self._model, self._threads = core, model, threads
+    def __init__(self, core: Any, model: Any, threads: int, precision: Precision = "float32") -> None:
+        self._core, self._model, self._threads, self._precision = core, model, threads, precision
         self._compiled = lru_cache(maxsize=2)(self._compile)
 
     def _compile(self, batch: int) -> Any:
@@ -47,7 +50,7 @@ class OpenVinoSession:
             shape[0] = batch
         model.reshape(shapes)
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",  # some processors would compute in bf16 unasked
+            "INFERENCE_PRECISION_HINT": HINTS[self._precision],
             "INFERENCE_NUM_THREADS": str(self._threads),
             "NUM_STREAMS": "1",
         }
@@ -63,28 +66,40 @@ class OpenVinoSession:
 
 
 class OpenVino:
-    """Float32 and int8 on CPUs. Needs the extra ``openvino`` to run, ``train`` to export."""
+    """Float32, int8, and half precision where the processor has it.
+
+    Needs the extra ``openvino`` to run, ``train`` to export.
+    """
 
     name: RuntimeName = "openvino"
 
-    def refusal(self, network: Network, device: Device) -> str | None:
-        """None: every network that is built runs here."""
+    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+        """Every network that is built runs here, in half precision where this processor computes in it."""
+        missing = {"bf16": not has_bf16(), "fp16": not has_fp16()}
+        if missing.get(precision):
+            return f"openvino: this processor does not compute in {precision} ({', '.join(isa())}); use float32"
         return None
 
     def export(self, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None = None) -> Bundle:
         """Writes ``model.xml`` and ``model.bin``. Raises RuntimeRefusal, StorageError."""
-        from fit50.runtimes.graph import onnx_graph, write_bundle
+        from fit50.runtimes.graph import layer_names, onnx_graph, write_bundle
 
+        refuse(self, checkpoint)
         ov = optional("openvino", needed_for="exporting to OpenVINO", extra="train")
         core = ov.Core()
-        model = core.read_model(onnx_graph(checkpoint))
+        graph = onnx_graph(checkpoint)
+        model = core.read_model(graph)
         if checkpoint.numerics.kind == "int8":
-            model = _quantized(core, model, int8_calibration(calibration, checkpoint.network, self.name))
-        run = OpenVinoSession(core, model, physical_cores()).run
+            from fit50.runtimes.openvino_int8 import quantized
+
+            model, layers = quantized(core, model, int8_calibration(calibration, self.name), layer_names(graph))
+            checkpoint = replace(checkpoint, provenance={**(checkpoint.provenance or {}), "int8": layers})
+        precision = checkpoint.numerics.kind
+        run = OpenVinoSession(core, model, physical_cores(), precision).run
 
         def save(target: Path) -> None:
             try:
-                ov.save_model(model, target / "model.xml", compress_to_fp16=False)
+                ov.save_model(model, target / "model.xml", compress_to_fp16=precision in ("bf16", "fp16"))
             except RuntimeError as error:  # OpenVINO does not tell why a file cannot be written
                 raise StorageError(
                     f"{folder}: OpenVINO cannot write the model ({error}), most likely because the disk is full; "
@@ -96,71 +111,10 @@ class OpenVino:
     def open(self, bundle: Bundle, threads: int) -> Session:
         """Opens a bundle. Raises BundleError, MissingExtraError."""
         ov = optional("openvino", needed_for="running an OpenVINO bundle", extra="openvino")
-        core = ov.Core()
+        manifest, core = bundle.manifest, ov.Core()
+        if refusal := self.refusal(manifest.network, Device(), manifest.precision):
+            raise BundleError(f"{bundle.folder}: {refusal}")
         try:
-            return OpenVinoSession(core, core.read_model(bundle.file(".xml")), threads)
+            return OpenVinoSession(core, core.read_model(bundle.file(".xml")), threads, manifest.precision)
         except RuntimeError as error:
             raise BundleError(f"{bundle.folder}: OpenVINO cannot read the model: {error}") from None
-
-
-def _quantized(core: Any, model: Any, calibration: Calibration) -> Any:
-    """The model in int8; where that loses too much, with the layers that lose it left in float.
-
-    Where 8-bit products saturate (no VNNI or the like), weights use 7 bits.
-    """
-    with _quiet(), same_signal_stack():
-        import nncf
-
-        return _within(core, model, calibration, nncf)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps nncf's progress bars, and what torch warns of when nncf imports it, off the terminal."""
-    logger = logging.getLogger("torch.utils.cpp_extension")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _within(core: Any, model: Any, calibration: Calibration, nncf: Any) -> Any:
-    nncf.set_log_level(logging.ERROR)
-    threads = physical_cores()
-    images = nncf.Dataset([image[None] for image in calibration.images])
-    advanced = nncf.AdvancedQuantizationParameters(
-        overflow_fix=nncf.OverflowFix.DISABLE if has_int8_dot_product() else nncf.OverflowFix.ENABLE
-    )
-    subset = len(calibration.images)
-    preset = nncf.QuantizationPreset.MIXED
-    floating = calibration.accuracy(OpenVinoSession(core, model, threads).run)
-    quantized = nncf.quantize(model, images, preset=preset, subset_size=subset, advanced_parameters=advanced)
-    found = calibration.accuracy(OpenVinoSession(core, quantized, threads).run)
-    if floating - found > calibration.max_drop:
-        pixels, labels = calibration.validation
-        quantized = nncf.quantize_with_accuracy_control(
-            model,
-            images,
-            nncf.Dataset(list(zip(pixels[:, None], labels, strict=True))),
-            _validate,
-            max_drop=calibration.max_drop / 100,
-            preset=preset,
-            subset_size=subset,
-            advanced_quantization_parameters=advanced,
-        )
-        found = calibration.accuracy(OpenVinoSession(core, quantized, threads).run)
-    if floating - found > calibration.max_drop:
-        raise RuntimeRefusal(
-            f"openvino: int8 loses {floating - found:.1f} points on validation ({floating:.1f} to {found:.1f} %)"
-            f", more than the {calibration.max_drop} allowed, with accuracy control too"
-        )
-    return quantized
-
-
-def _validate(model: Any, samples: Any) -> tuple[float, list[float]]:
-    """Accuracy of a compiled model, and each sample's, as nncf asks for them."""
-    hits = [float(model(image)[0].argmax() == label) for image, label in samples]
-    return float(np.mean(hits)), hits

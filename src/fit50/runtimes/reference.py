@@ -15,10 +15,12 @@ from fit50.runtimes.base import (
     RuntimeName,
     Session,
     optional,
+    refuse,
     refuse_unpaired,
 )
-from fit50.spec.errors import BundleError, CheckpointError, RuntimeRefusal
+from fit50.spec.errors import BundleError, CheckpointError
 from fit50.spec.network import Network
+from fit50.spec.numerics import Precision
 from fit50.spec.request import Device
 
 if TYPE_CHECKING:
@@ -49,16 +51,15 @@ class TorchReference:
 
     name: RuntimeName = "torch"
 
-    def refusal(self, network: Network, device: Device) -> str | None:
-        """None: what composes runs."""
-        return None
+    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+        """What composes runs, in float32."""
+        return None if precision == "float32" else f"torch: the reference runs float32 only, found {precision}"
 
     def export(self, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None = None) -> Bundle:
         """Writes ``model.safetensors``. Raises RuntimeRefusal, StorageError."""
         from fit50.runtimes.graph import write_bundle
 
-        if checkpoint.numerics.kind != "float32":
-            raise RuntimeRefusal(f"torch: the reference runs float32 only, found {checkpoint.numerics.kind}")
+        refuse(self, checkpoint)
         torch = optional("torch", needed_for="the reference runtime", extra="train")
         run = TorchSession(torch, checkpoint, None).run
         return write_bundle(

@@ -20,7 +20,7 @@ from fit50.search.objective import excesses
 from fit50.spec.errors import BudgetError
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
-from fit50.spec.numerics import Float32, Int8, Numerics
+from fit50.spec.numerics import Float32, Half, Int8, Numerics
 from fit50.spec.outcome import Score
 from fit50.spec.recipe import Prune
 from fit50.spec.request import Budget, Request
@@ -32,8 +32,8 @@ _INT8 = Int8(dataset="untrained", samples=16, max_drop=100)
 def feasible(network: Network, request: Request, threads: int, monitor: Monitor) -> tuple[float, ...]:
     """The fractions of multiply-accumulates, 1 among them, at which an untrained network meets the costs, or nearly.
 
-    Each fraction is exported in each runtime, in float32 and then in int8, until one form is within the budget; a
-    smaller fraction of one that passed in float32 passes too.
+    Each fraction is exported in each runtime, in float32, in half precision where there is any, and in int8, until one
+    form is within the budget; a smaller fraction of one that passed in float32 passes too.
 
     Raises SpecError where pruning cannot reach a fraction, and BudgetError, with the nearest budget that can be met,
     where none passes.
@@ -47,7 +47,7 @@ def feasible(network: Network, request: Request, threads: int, monitor: Monitor)
     tried: dict[str, Score] = {}
     for index, keep in enumerate(keeps):
         monitor.progress("feasibility", index, len(keeps))
-        for numerics in (Float32(), _INT8):
+        for numerics in (Float32(), Half(kind="bf16"), Half(kind="fp16"), _INT8):
             scores = _scores(_untrained(network, keep), numerics, request, threads)
             fits = [name for name, score in scores.items() if not excesses(score, budget, None)]
             tried |= {f"{keep:.0%} of the GMACs, {numerics.kind}, {name}": score for name, score in scores.items()}
@@ -78,13 +78,17 @@ def _untrained(network: Network, keep: float) -> Checkpoint:
 
 def _scores(checkpoint: Checkpoint, numerics: Numerics, request: Request, threads: int) -> dict[str, Score]:
     """Quick measurements of a checkpoint's file in each runtime."""
-    images = golden_images(checkpoint.network.inputs[0], 16)
-    calibration = Calibration(images, (images, np.zeros(len(images), np.int64)), max_drop=100)
+    images = tuple(golden_images(image, 16) for image in checkpoint.network.inputs)
+    calibration = Calibration(images, images, np.zeros(16, np.int64), max_drop=100)
     checkpoint = replace(checkpoint, numerics=numerics)
     with tempfile.TemporaryDirectory() as folder:
         bundles: dict[str, Bundle] = {
-            name: runtime(name).export(checkpoint, Path(folder) / name, calibration) for name in request.runtimes
+            name: runtime(name).export(checkpoint, Path(folder) / name, calibration)
+            for name in request.runtimes
+            if not runtime(name).refusal(checkpoint.network, request.device, numerics.kind)
         }
+        if not bundles:
+            return {}
         return measure(bundles, threads, rounds=5, batch=1, memory=request.budget.memory is not None)
 
 

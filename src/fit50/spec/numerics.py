@@ -15,6 +15,12 @@ class Float32(Value):
     kind: Literal["float32"] = "float32"
 
 
+class Half(Value):
+    """Sixteen-bit floats: ``bf16`` has float32's range and 8 bits of mantissa, ``fp16`` less range and 11 bits."""
+
+    kind: Literal["bf16", "fp16"] = "bf16"
+
+
 class Int8(Value):
     """Eight-bit weights and activations, their ranges taken from ``samples`` images of ``dataset`` (its identity)."""
 
@@ -24,4 +30,5 @@ class Int8(Value):
     max_drop: NonNegativeFloat
 
 
-Numerics = Annotated[Float32 | Int8, Field(discriminator="kind")]
+Numerics = Annotated[Float32 | Half | Int8, Field(discriminator="kind")]
+Precision = Literal["float32", "bf16", "fp16", "int8"]

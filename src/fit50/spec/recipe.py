@@ -53,10 +53,11 @@ class Morph(Value):
 
 
 class Prune(Value):
-    """Removes whole channels until ``keep`` of the network's multiply-accumulates are left.
+    """Removes whole blocks, and then whole channels until ``keep`` of the network's multiply-accumulates are left.
 
     Attributes:
-        keep: the fraction of GMACs to keep.
+        keep: the fraction of GMACs to keep, of what the network had before any block left.
+        depths: the new number of blocks of each stage; those whose branches matter least go.
         importance: ``taylor`` is first-order (Molchanov et al. 2019), ``bn`` the batch norms' weights (Liu et al.
             2017).
         multiple: widths become a multiple of this, for the processor's sake.
@@ -65,23 +66,32 @@ class Prune(Value):
     """
 
     kind: Literal["prune"] = "prune"
-    keep: float = Field(gt=0, lt=1)
+    keep: float | None = Field(None, gt=0, lt=1)
+    depths: tuple[PositiveInt, ...] | None = None
     importance: Literal["taylor", "bn"] = "taylor"
     multiple: PositiveInt = 16
     floor: float = Field(0.1, gt=0, le=1)
     samples: PositiveInt = 1024
 
+    @model_validator(mode="after")
+    def _removes_something(self) -> Prune:
+        if self.keep is None and self.depths is None:
+            raise ValueError("prune: expected keep, depths, or both")
+        return self
+
 
 class Quantize(Value):
-    """Eight-bit weights and activations in the deployed file.
+    """Fewer bits for weights and activations in the deployed file: eight, or half precision.
 
     Attributes:
+        to: ``int8``, or ``bf16`` or ``fp16``, which need nothing of the below.
         method: ``ptq`` is post-training; ``qat`` trains through the rounding.
         samples: training images that the activations' ranges are taken from.
         max_drop: points of validation accuracy that the float file may lose; a file that loses more is refused.
     """
 
     kind: Literal["quantize"] = "quantize"
+    to: Literal["int8", "bf16", "fp16"] = "int8"
     method: Literal["ptq", "qat"] = "ptq"
     samples: PositiveInt = 300
     max_drop: NonNegativeFloat = 1.0
