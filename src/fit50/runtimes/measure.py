@@ -88,12 +88,16 @@ def measure(
     """
     monitor = monitor or Monitor()
 
-    def turn(session: Session, bundle: Bundle) -> tuple[list[float], float]:
-        one, many = sample(bundle, 1), sample(bundle, batch)
+    def turn(session: Session, one: tuple[Images, ...], many: tuple[Images, ...]) -> tuple[list[float], float]:
         return timed(session, one, calls, warm=2), timed(session, many, 1, warm=1)[0]
 
     turns = {
-        name: partial(turn, runtime(bundle.manifest.runtime).open(bundle, threads), bundle)
+        name: partial(
+            turn,
+            runtime(bundle.manifest.runtime).open(bundle, threads),
+            sample(bundle, 1),
+            sample(bundle, batch),
+        )
         for name, bundle in bundles.items()
     }
     found = []

@@ -47,8 +47,9 @@ def feasible(network: Network, request: Request, threads: int, monitor: Monitor)
     tried: dict[str, Score] = {}
     for index, keep in enumerate(keeps):
         monitor.progress("feasibility", index, len(keeps))
+        checkpoint = _untrained(network, keep)
         for numerics in (Float32(), Half(kind="bf16"), Half(kind="fp16"), _INT8):
-            scores = _scores(_untrained(network, keep), numerics, request, threads)
+            scores = _scores(checkpoint, numerics, request, threads)
             fits = [name for name, score in scores.items() if not excesses(score, budget, None)]
             tried |= {f"{keep:.0%} of the GMACs, {numerics.kind}, {name}": score for name, score in scores.items()}
             if fits and numerics.kind == "float32":
