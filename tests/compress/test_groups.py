@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from tests.compress.zoo import EVERY, logits
 from tests.networks import networks
 
+from fit50.compress.cut import cut
 from fit50.compress.groups import groups, narrowed
 from fit50.compress.importance import importance
-from fit50.compress.prune import cut
 from fit50.data.images import Images
 from fit50.nn.compose import shapes
 from fit50.spec import presets

@@ -20,7 +20,7 @@ Narrow = Callable[..., Network]
 LivedIn = Callable[..., Checkpoint]
 
 
-@pytest.mark.parametrize("kind", ["taylor", "bn"])
+@pytest.mark.parametrize("kind", ["taylor", "bn", "fisher"])
 def test_a_channel_that_says_nothing_is_the_least_important(
     kind: str, narrow: Narrow, lived_in: LivedIn, digits: Dataset
 ) -> None:
@@ -62,7 +62,7 @@ def test_taylor_is_the_loss_that_a_channel_saves(narrow: Narrow, lived_in: Lived
         assert scores[group.name][channel].item() == pytest.approx(slope**2, rel=0.02, abs=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["taylor", "bn"])
+@pytest.mark.parametrize("kind", ["taylor", "bn", "fisher", "l2"])
 @pytest.mark.parametrize("name", ["two inputs, gated early, either may be missing", "two inputs, concatenated"])
 def test_both_inputs_are_seen_and_none_is_hidden(kind: str, name: str, lived_in: LivedIn) -> None:
     checkpoint = lived_in(EVERY[name])
@@ -105,3 +105,24 @@ def test_a_group_of_a_grouped_convolution_counts_as_the_mean_of_its_channels(liv
     first, second = (checkpoint.tensors[f"layer1.0.bn{i}.weight"].square() for i in (1, 2))
     assert (group.width, len(first), len(second)) == (4, 12, 20)
     torch.testing.assert_close(score, first.view(4, 3).mean(1) + second.view(4, 5).mean(1))
+
+
+def test_fisher_is_the_mean_square_of_what_single_images_lose(
+    narrow: Narrow, lived_in: LivedIn, digits: Dataset
+) -> None:
+    """Taylor's square, of batches of one image."""
+    checkpoint = lived_in(narrow((2, 1)))
+    found, images = groups(checkpoint.network), digits.split("train").take(6, 0)
+    together = importance("fisher", checkpoint, found, images, batch=6)
+    alone = importance("taylor", checkpoint, found, images, batch=1)
+    for group in found:
+        torch.testing.assert_close(together[group.name], alone[group.name])
+
+
+def test_l2_sums_all_weights_that_leave_together(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
+    checkpoint = lived_in(narrow((1,)))
+    found, images = groups(checkpoint.network), digits.split("train").take(2, 0)
+    score = importance("l2", checkpoint, found, images)["layer1.0.inner0"]
+    before = checkpoint.tensors["layer1.0.conv1.weight"].square().sum((1, 2, 3))
+    after = checkpoint.tensors["layer1.0.conv2.weight"].square().sum((0, 2, 3))
+    torch.testing.assert_close(score, (before + after) / (before + after).mean())

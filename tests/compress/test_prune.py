@@ -14,7 +14,8 @@ from torch import Tensor
 
 from fit50.compress import prune
 from fit50.compress.groups import Group, groups, narrowed
-from fit50.compress.prune import recalibrated, widths_within
+from fit50.compress.prune import recalibrated
+from fit50.compress.widths import widths_within
 from fit50.data.dataset import Dataset
 from fit50.nn.cost import cost
 from fit50.nn.deployed import Normalize
@@ -227,7 +228,7 @@ def test_blocks_go_first_and_then_channels_of_the_whole_cost(
 
 
 def test_a_step_removes_blocks_or_channels_or_both() -> None:
-    with pytest.raises(ValidationError, match="expected keep, depths, or both"):
+    with pytest.raises(ValidationError, match="expected keep or most, depths, or both"):
         Prune()
     assert Prune(depths=(3, 4, 5, 3)).canonical() == {"kind": "prune", "depths": [3, 4, 5, 3]}
     assert Prune(keep=0.5).canonical() == {"kind": "prune", "keep": 0.5}

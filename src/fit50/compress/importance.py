@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +23,11 @@ def importance(
     """The importance of every channel of every group (width,), comparable across groups.
 
     It is that of the group's makers (``saliency``), summed. A group of a grouped convolution counts as the mean of its
-    channels, so that it ranks beside single ones, which cost as much less as they are fewer.
+    channels, so that it ranks beside single ones, which cost as much less as they are fewer. ``l2`` is the sum of the
+    squares of all weights that leave with a channel, relative to the group's mean (Fang et al. 2023).
     """
+    if kind == "l2":
+        return {group.name: _norms(group, checkpoint.tensors) for group in groups}
     makers = {maker for group in groups for maker in group.makers}
     scores = saliency(kind, checkpoint, makers, images, batch)
     return {
@@ -37,28 +41,54 @@ def saliency(
 ) -> dict[str, Tensor]:
     """The importance of every output (C,) of these batch norms, or convolutions with a bias.
 
-    ``bn`` is the batch norms' squared weights (Liu et al. 2017), or a convolution's, summed over an output's weights.
-    ``taylor`` is (weight * gradient + bias * gradient)^2, the squared change of the loss when the output is zeroed, to
-    first order (Molchanov et al. 2019), averaged over batches.
+    ``bn`` is the batch norms' squared weights (Liu et al. 2017), or a convolution's, summed over an output's weights;
+    so is ``l2``. ``taylor`` is (weight * gradient + bias * gradient)^2, the squared change of the loss when the output
+    is zeroed, to first order (Molchanov et al. 2019), averaged over batches. ``fisher`` is the mean of that square over
+    single images, which is twice the second-order change where the first vanishes (Theis et al. 2018).
     """
     module = checkpoint.module()
     parts = {name: part for name, part in module.named_modules() if name in makers and isinstance(part, _Maker)}
-    match kind:
-        case "bn":
-            return {name: _rows(part.weight.detach().square()) for name, part in parts.items()}
-        case "taylor":
-            normalize = [Normalize(image) for image in checkpoint.network.inputs]
-            module.to(memory_format=torch.channels_last)
-            scores = {name: torch.zeros(len(part.weight)) for name, part in parts.items()}
-            for inputs, labels in images.batches(batch):
-                module.zero_grad()
-                logits = module(*(f(pixels) for f, pixels in zip(normalize, inputs, strict=True)))
-                torch.autograd.backward(F.cross_entropy(logits, labels))
-                for name, part in parts.items():
-                    scores[name] += _slope(part).square() * len(labels) / len(images)
-            return scores
-        case _:
-            raise AssertionError(kind)
+    if kind in ("bn", "l2"):
+        return {name: _rows(part.weight.detach().square()) for name, part in parts.items()}
+    normalize = [Normalize(image) for image in checkpoint.network.inputs]
+    module.to(memory_format=torch.channels_last)
+    scores = {name: torch.zeros(len(part.weight)) for name, part in parts.items()}
+    if kind == "fisher":
+        for name, part in parts.items():
+            part.register_forward_hook(_watching(partial(_add_squares, scores[name])))
+    for inputs, labels in images.batches(batch):
+        module.zero_grad()
+        logits = module(*(f(pixels) for f, pixels in zip(normalize, inputs, strict=True)))
+        torch.autograd.backward(F.cross_entropy(logits, labels, reduction="sum"))
+        if kind == "taylor":
+            for name, part in parts.items():
+                scores[name] += _slope(part).div(len(labels)).square() * len(labels)
+    return {name: score / len(images) for name, score in scores.items()}
+
+
+def _norms(group: Group, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The squares of the weights in each of a group's slots, of convolutions and classifiers, by channel (width,)."""
+    total = torch.zeros(group.width)
+    for slot in group.slots:
+        if tensors[slot.key].ndim > 1:
+            rows = _rows(tensors[slot.key].transpose(0, slot.dim).square())
+            total += rows[slot.places(torch.arange(group.width))].view(group.width, -1).mean(1)
+    return total / total.mean()
+
+
+def _watching(note: Callable[[Tensor, Tensor], None]) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    """A forward hook that has the output and its gradient (N, C, H, W) noted as soon as that is known."""
+
+    def hook(part: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        kept = made.detach().clone()  # ReLU may work in place
+        made.register_hook(lambda gradient: note(kept, gradient))  # type: ignore[no-untyped-call]
+
+    return hook
+
+
+def _add_squares(total: Tensor, output: Tensor, gradient: Tensor) -> None:
+    """Adds every image's squared slope of the loss along the output's channels to ``total`` (C,)."""
+    total += (output * gradient).sum((2, 3)).square().sum(0)
 
 
 def _slope(part: _Maker) -> Tensor:

@@ -23,7 +23,7 @@ class Cost(NamedTuple):
 @lru_cache(maxsize=4096)
 def cost(network: Network) -> Cost:
     """Counts a network's cost at its input size, without allocating it. Raises NotBuiltError."""
-    module, images = _meta(network)
+    module, images = on_meta(network)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(*images)
     return Cost(sum(p.numel() for p in module.parameters()), counter.get_total_flops() / 2e9)
@@ -31,7 +31,7 @@ def cost(network: Network) -> Cost:
 
 def largest_layer(network: Network) -> int:
     """Elements, read and written together, of the convolution or matrix product that has most, for one image."""
-    module, images = _meta(network)
+    module, images = on_meta(network)
     found: list[int] = []
 
     def note(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
@@ -45,7 +45,7 @@ def largest_layer(network: Network) -> int:
     return max(found)
 
 
-def _meta(network: Network) -> tuple[ResNet, list[Tensor]]:
+def on_meta(network: Network) -> tuple[ResNet, list[Tensor]]:
     """The module and an image for each input (1, C, H, W), none of them allocated."""
     with torch.device("meta"):
         images = [torch.empty(1, image.channels, image.height, image.width) for image in network.inputs]

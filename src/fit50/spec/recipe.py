@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from fit50.spec.network import Network
-from fit50.spec.training import Train
+from fit50.spec.numerics import Precision
+from fit50.spec.training import Augment, Train
 from fit50.spec.value import Value
 
 
@@ -53,13 +54,20 @@ class Morph(Value):
 
 
 class Prune(Value):
-    """Removes whole blocks, and then whole channels until ``keep`` of the network's multiply-accumulates are left.
+    """Removes whole blocks, and then whole channels until the network costs no more than was asked for.
 
     Attributes:
-        keep: the fraction of GMACs to keep, of what the network had before any block left.
+        keep: the fraction of the cost to keep, of what the network had before any block left.
+        of: which cost: the network's multiply-accumulates or parameters, or the megabytes (10^6 bytes) or the median
+            latency (one image) of its file in ``runtime`` and ``precision``, measured on this machine.
+        most: the cost itself instead of a fraction: GMACs, millions of parameters, megabytes, milliseconds.
+        runtime: of the file whose size or latency counts.
+        precision: of that file.
+        threads: that its latency is measured with; by default the number of physical cores.
         depths: the new number of blocks of each stage; those whose branches matter least go.
-        importance: ``taylor`` is first-order (Molchanov et al. 2019), ``bn`` the batch norms' weights (Liu et al.
-            2017).
+        importance: ``taylor`` is first-order (Molchanov et al. 2019), ``fisher`` second-order, the diagonal of Fisher's
+            information (Theis et al. 2018), ``bn`` the batch norms' weights (Liu et al. 2017), ``l2`` the norm of all
+            weights that leave together (Fang et al. 2023).
         multiple: widths become a multiple of this, for the processor's sake.
         floor: the least fraction of each group's channels to keep.
         samples: training images that importance and the new batch statistics are estimated from.
@@ -68,15 +76,22 @@ class Prune(Value):
     kind: Literal["prune"] = "prune"
     keep: float | None = Field(None, gt=0, lt=1)
     depths: tuple[PositiveInt, ...] | None = None
-    importance: Literal["taylor", "bn"] = "taylor"
+    importance: Literal["taylor", "bn", "fisher", "l2"] = "taylor"
     multiple: PositiveInt = 16
     floor: float = Field(0.1, gt=0, le=1)
     samples: PositiveInt = 1024
+    of: Literal["gmacs", "parameters", "size", "latency"] = "gmacs"
+    most: PositiveFloat | None = None
+    runtime: Literal["openvino", "onnxruntime"] = "openvino"
+    precision: Precision = "float32"
+    threads: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _removes_something(self) -> Prune:
-        if self.keep is None and self.depths is None:
-            raise ValueError("prune: expected keep, depths, or both")
+        if self.keep is None and self.most is None and self.depths is None:
+            raise ValueError("prune: expected keep or most, depths, or both")
+        if self.keep is not None and self.most is not None:
+            raise ValueError(f"prune: expected keep or most, found both; most={self.most:g} is the {self.of} itself")
         return self
 
 
@@ -85,9 +100,15 @@ class Quantize(Value):
 
     Attributes:
         to: ``int8``, or ``bf16`` or ``fp16``, which need nothing of the below.
-        method: ``ptq`` is post-training; ``qat`` trains through the rounding.
-        samples: training images that the activations' ranges are taken from.
+        method: ``ptq`` is post-training; ``qat`` trains through the rounding (Jacob et al. 2018), with the float
+            network as its teacher.
+        samples: training images that the activations' ranges are taken from; ``qat`` takes them from all.
         max_drop: points of validation accuracy that the float file may lose; a file that loses more is refused.
+        epochs: of ``qat``, as all that follows.
+        batch: images in a step.
+        lr: the learning rate, from which half a cosine leads to zero.
+        distillation: the weight of the float network's answers beside the labels.
+        augment: what happens to the images.
     """
 
     kind: Literal["quantize"] = "quantize"
@@ -95,6 +116,23 @@ class Quantize(Value):
     method: Literal["ptq", "qat"] = "ptq"
     samples: PositiveInt = 300
     max_drop: NonNegativeFloat = 1.0
+    epochs: PositiveInt = 5
+    batch: int = Field(64, ge=2)
+    lr: PositiveFloat = 0.01
+    distillation: float = Field(0.9, gt=0, le=1)
+    augment: Augment = Augment()
+
+    @model_validator(mode="after")
+    def _uses_what_is_given(self) -> Quantize:
+        ignored = self.canonical().keys() - {"kind", "to"}
+        if self.to != "int8" and ignored:
+            raise ValueError(f"quantize: {self.to} needs none of what int8 does, found {', '.join(sorted(ignored))}")
+        return self
+
+    @property
+    def trains(self) -> bool:
+        """Whether weights are learned, which takes time."""
+        return self.to == "int8" and self.method == "qat"
 
 
 Step = Annotated[Load | Morph | Train | Prune | Quantize, Field(discriminator="kind")]

@@ -1,0 +1,178 @@
+"""From what a pruning step allows to the widths: of GMACs and parameters by counting, of files by measuring."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, assert_never
+
+from torch import Tensor
+
+from fit50.compress.convolutions import convolutions
+from fit50.compress.cut import cut
+from fit50.compress.groups import Group
+from fit50.compress.knapsack import choices, knapsack
+from fit50.compress.latency import latency_price
+from fit50.compress.widths import by_field, gmacs, unreachable, widths_within
+from fit50.data.images import Images
+from fit50.nn.cost import cost
+from fit50.runtimes import runtime
+from fit50.runtimes.base import Bundle, Calibration
+from fit50.runtimes.measure import measure
+from fit50.spec.machine import physical_cores
+from fit50.spec.monitor import Monitor
+from fit50.spec.network import Network
+from fit50.spec.numerics import Float32, Half, Int8, Numerics, Precision
+from fit50.spec.recipe import Prune
+from fit50.weights.checkpoint import Checkpoint
+
+Widths = dict[str, int]
+_BYTES: dict[Precision, int] = {"float32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+_WITHIN = 0.05
+_ATTEMPTS = 6
+
+
+@dataclass(frozen=True)
+class Target:
+    """A pruning step and all that its widths depend on.
+
+    Attributes:
+        step: what is allowed.
+        whole: the network before the step, of which ``step.keep`` is a fraction.
+        checkpoint: what is left of it where blocks have gone.
+        found: its groups.
+        scores: the importance of their channels.
+        images: training images; int8 takes its ranges from them.
+        monitor: told of what takes long.
+    """
+
+    step: Prune
+    whole: Checkpoint
+    checkpoint: Checkpoint
+    found: tuple[Group, ...]
+    scores: Mapping[str, Tensor]
+    images: Images
+    monitor: Monitor
+
+    def widths(self) -> tuple[Widths, dict[str, str]]:
+        """The widths, and what was measured on the way, for the provenance.
+
+        GMACs and parameters are known from the network. Size and latency are the exported file's: what a model of them
+        foresees is corrected by what is measured, until the file costs what is allowed or up to 5 % less; where that
+        cannot be had, it is said. For a latency, a channel counts by what its convolutions save when it leaves
+        (``knapsack``); for the other costs, all channels rank together (``widths_within``).
+
+        Raises:
+            SpecError: the narrowest network costs too much.
+            RuntimeRefusal: there is no such file.
+        """
+        step = self.step
+        match step.of:
+            case "gmacs":
+                return self._counted(gmacs), {}
+            case "parameters":
+                return self._counted(_megaparameters), {}
+            case "size":
+
+                def size(network: Network) -> float:
+                    return _megaparameters(network) * _BYTES[step.precision]
+
+                return self._corrected(
+                    lambda most: widths_within(self.checkpoint.network, step, self.found, self.scores, size, most),
+                    size(self.checkpoint.network),
+                )
+            case "latency":
+                wired = convolutions(self.checkpoint.network, self.found)
+                threads = step.threads or physical_cores()
+                price = latency_price(wired, step.multiple, step.runtime, step.precision, threads, self.monitor)
+                given = choices(self.found, self.scores, step)
+                return self._corrected(
+                    lambda most: knapsack(given, wired, price, most), sum(price(each.layer) for each in wired)
+                )
+            case _:
+                assert_never(step.of)
+
+    def _counted(self, spent: Callable[[Network], float]) -> Widths:
+        most = self.step.most or (self.step.keep or 1) * spent(self.whole.network)
+        return widths_within(self.checkpoint.network, self.step, self.found, self.scores, spent, most)
+
+    def _corrected(self, choose: Callable[[float], Widths], foreseen: float) -> tuple[Widths, dict[str, str]]:
+        """The widths that ``choose`` gives for that foreseen cost at which the measured one is right.
+
+        ``foreseen`` is the checkpoint's as it is.
+        """
+        step, unit = self.step, {"size": "MB", "latency": "ms"}[self.step.of]
+        tried: list[_Attempt] = []
+        aim = foreseen * (step.keep or 1)
+        full = {field: same[0].width for field, same in by_field(self.found).items()}
+        with tempfile.TemporaryDirectory() as folder:
+            whole = self._exported(self.whole, Path(folder) / "whole")
+            for attempt in range(_ATTEMPTS):
+                self.monitor.progress(f"prune to a {step.of}", attempt, _ATTEMPTS)
+                widths = choose(aim)
+                pruned = self._exported(cut(self.checkpoint, self.scores, widths), Path(folder) / f"{attempt}")
+                before, after = self._measured(whole, pruned)
+                tried.append(_Attempt(widths, before, after, step.most or (step.keep or 1) * before))
+                share = tried[-1].share
+                settled = widths == full if share <= 1 else attempt > 0 and widths == tried[-2].widths
+                if 1 - _WITHIN <= share <= 1 or settled:
+                    break
+                aim *= (1 - _WITHIN / 2) / share
+        self.monitor.progress(f"prune to a {step.of}", _ATTEMPTS, _ATTEMPTS)
+        below = [each for each in tried if each.share <= 1]
+        best = max(below, key=lambda each: each.share) if below else min(tried, key=lambda each: each.share)
+        if best.share > 1 + _WITHIN:
+            raise unreachable(step, best.after, best.before)
+        found = (
+            f"{best.before:.4g} to {best.after:.4g} {unit} in {step.runtime} {step.precision}, at most {best.most:.4g}"
+        )
+        if not 1 - _WITHIN <= best.share <= 1:
+            found += f" asked for; {len(tried)} attempts came no nearer from below"
+        return best.widths, {step.of: found}
+
+    def _exported(self, checkpoint: Checkpoint, folder: Path) -> Bundle:
+        calibration = Calibration(self.images.pixels, self.images.pixels, self.images.labels, max_drop=100)
+        form = replace(checkpoint, numerics=_numerics(self.step.precision))
+        return runtime(self.step.runtime).export(form, folder, calibration)
+
+    def _measured(self, before: Bundle, after: Bundle) -> tuple[float, float]:
+        """The sizes in megabytes, or the median latencies in milliseconds, measured in turns."""
+        if self.step.of == "size":
+            return before.size, after.size
+        bundles = {"before": before, "after": after}
+        scores = measure(bundles, self.step.threads or physical_cores(), batch=1, memory=False)
+        first, second = (scores[name].latency for name in bundles)
+        assert first is not None and second is not None
+        return first.median, second.median
+
+
+class _Attempt(NamedTuple):
+    """Widths, and what was measured and allowed when they were tried."""
+
+    widths: Widths
+    before: float
+    after: float
+    most: float
+
+    @property
+    def share(self) -> float:
+        """Of what is allowed."""
+        return self.after / self.most
+
+
+def _megaparameters(network: Network) -> float:
+    return cost(network).parameters / 1e6
+
+
+def _numerics(precision: Precision) -> Numerics:
+    match precision:
+        case "float32":
+            return Float32()
+        case "bf16" | "fp16":
+            return Half(kind=precision)
+        case "int8":
+            return Int8(dataset="pruning", samples=1, max_drop=100)
+        case _:
+            assert_never(precision)

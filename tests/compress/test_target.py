@@ -1,0 +1,114 @@
+"""The file costs what was asked for, and what cannot be is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import pytest
+
+from fit50.compress import latency, prune, target
+from fit50.data.dataset import Dataset
+from fit50.nn.cost import cost
+from fit50.runtimes.base import Bundle
+from fit50.runtimes.layers import Layer
+from fit50.spec.errors import RuntimeRefusal, SpecError
+from fit50.spec.network import Network
+from fit50.spec.outcome import Latency, Score
+from fit50.spec.recipe import Prune
+from fit50.weights.checkpoint import Checkpoint
+
+Narrow = Callable[..., Network]
+LivedIn = Callable[..., Checkpoint]
+NARROW = {"multiple": 4, "floor": 0.05, "samples": 16}
+
+
+@pytest.fixture
+def clockwork(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Files take 1 ms and one for each 10 million multiply-accumulates; layers seem three times as fast."""
+    measured: list[float] = []
+
+    def measure(bundles: Mapping[str, Bundle], *_: object, **__: object) -> dict[str, Score]:
+        scores = {}
+        for name, bundle in bundles.items():
+            assert bundle.manifest.gmacs is not None
+            time = 1 + 100 * bundle.manifest.gmacs
+            measured.append(time)
+            scores[name] = Score(latency=Latency(median=time, low=time, high=time, p90=time, p95=time, p99=None, n=1))
+        return scores
+
+    def times(layers: Collection[Layer], *_: object, **__: object) -> dict[Layer, float]:
+        def macs(each: Layer) -> float:
+            pixels = each.height * each.width / each.stride**2
+            return each.kernel**2 * each.inputs / each.groups * each.outputs * pixels
+
+        return {layer: macs(layer) / 3e7 for layer in layers}
+
+    monkeypatch.setattr(target, "measure", measure)
+    monkeypatch.setattr(latency, "layer_times", times)
+    return measured
+
+
+@pytest.fixture(scope="module")
+def before(narrow: Narrow, lived_in: LivedIn) -> Checkpoint:
+    return lived_in(narrow((1,), width=64), classes=("a", "b", "c", "d"))
+
+
+@pytest.mark.parametrize("keep", [0.8, 0.5])
+def test_parameters(keep: float, before: Checkpoint, digits: Dataset) -> None:
+    after = prune(before, Prune(keep=keep, of="parameters", **NARROW), digits, seed=0)  # type: ignore[arg-type]
+    share = cost(after.network).parameters / cost(before.network).parameters
+    assert keep - 0.05 < share <= keep
+    millions = Prune.parse({"most": keep * cost(before.network).parameters / 1e6, "of": "parameters", **NARROW})
+    assert prune(before, millions, digits, seed=0).network == after.network
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_the_size_is_the_files(precision: str, before: Checkpoint, digits: Dataset) -> None:
+    step = Prune.parse({"keep": 0.5, "of": "size", "runtime": "onnxruntime", "precision": precision, **NARROW})
+    after = prune(before, step, digits, seed=0)
+    assert after.provenance is not None
+    found = after.provenance["size"].split()
+    whole, small, most = float(found[0]), float(found[2]), float(found[-1])
+    assert 0.95 * most <= small <= most == pytest.approx(whole / 2, rel=1e-3)
+    assert found[3:7] == ["MB", "in", "onnxruntime", f"{precision},"]
+
+
+@pytest.mark.parametrize("asked", [{"keep": 0.6}, {"most": 2.0}])
+def test_the_latency_is_the_files(
+    asked: dict[str, float], before: Checkpoint, digits: Dataset, clockwork: list[float]
+) -> None:
+    after = prune(before, Prune.parse({**asked, "of": "latency", "threads": 1, **NARROW}), digits, seed=0)
+    whole, small = clockwork[0], 1 + 100 * cost(after.network).gmacs
+    most = asked.get("most", asked.get("keep", 1) * whole)
+    assert 0.95 * most <= small <= most
+    assert after.provenance is not None
+    assert after.provenance["latency"] == f"{whole:.4g} to {small:.4g} ms in openvino float32, at most {most:.4g}"
+    assert len(clockwork) <= 12
+
+
+def test_what_is_fast_enough_stays(before: Checkpoint, digits: Dataset, clockwork: list[float]) -> None:
+    after = prune(before, Prune.parse({"most": 1000, "of": "latency", **NARROW}), digits, seed=0)
+    assert after.network == before.network
+
+
+@pytest.mark.parametrize("of", ["latency", "size", "parameters"])
+def test_what_cannot_be_reached_is_said_with_the_least(
+    of: str, before: Checkpoint, digits: Dataset, clockwork: list[float]
+) -> None:
+    with pytest.raises(SpecError, match=rf"most=0\.0001 \({of}\) cannot be reached.* is the least; raise most"):
+        prune(before, Prune.parse({"most": 1e-4, "of": of, **NARROW}), digits, seed=0)
+
+
+def test_steps_too_coarse_are_said(before: Checkpoint, digits: Dataset, clockwork: list[float]) -> None:
+    step = Prune.parse({"keep": 0.95, "of": "latency", **NARROW, "multiple": 128, "floor": 0.1})
+    after = prune(before, step, digits, seed=0)
+    assert after.provenance is not None
+    found = after.provenance["latency"]
+    assert float(found.split()[2]) <= float(found.split("at most ")[1].split()[0])
+    assert "attempts came no nearer" in found
+
+
+def test_a_file_that_cannot_be_made_is_refused(before: Checkpoint, digits: Dataset) -> None:
+    step = Prune.parse({"keep": 0.5, "of": "size", "runtime": "onnxruntime", "precision": "bf16", **NARROW})
+    with pytest.raises(RuntimeRefusal, match="float32 and int8 only"):
+        prune(before, step, digits, seed=0)
