@@ -1,0 +1,38 @@
+"""The verb that says what int8 would cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Fit50
+
+from fit50.weights.checkpoint import Checkpoint
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_probe(fit50: Fit50, weights: Path, photos: Path) -> None:
+    words = ("probe", weights, photos, "--samples", "8", "--tried", "4", "--max-drop", "100")
+    found = json.loads(fit50(*words, "--json").out)
+    assert (found["calibrated"], found["tried"], found["allowed"]) == (8, 4, 100)
+    assert found["int8"]["comparison"]["old"]["n"] == 9
+    assert {"conv1", "fc"} < {each["name"] for each in found["sensitivities"]}
+    assert "than the 100 that may be lost" in found["advice"]
+    ended = fit50(*words)
+    assert ended.code == 0
+    assert "each rounded to 8 bits alone (4 images)" in ended.out
+    assert found["advice"] in ended.out
+
+
+def test_weights_of_other_classes_are_refused(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint.load(weights)
+    other = Checkpoint(checkpoint.network, checkpoint.tensors, ("x", "y", "z"))
+    other.save(tmp_path / "other.safetensors")
+    ended = fit50("probe", tmp_path / "other.safetensors", photos)
+    assert ended.code == 2
+    assert "expected the data's classes blue, green, red, found x, y, z" in ended.err
