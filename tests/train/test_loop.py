@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from fit50.data.dataset import Dataset
@@ -443,14 +444,25 @@ def test_a_request_to_stop_keeps_the_last_step(start: Checkpoint, few: Dataset, 
     assert identical(resumed, run(start, SHORT, few, tmp_path / "never"))
 
 
-def test_a_request_in_the_last_step_comes_too_late(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+def test_a_request_in_the_last_step_loses_nothing(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
     class Late(Listener):
         def progress(self, label: str, done: int, total: int) -> None:
             if done == total:
                 signal.raise_signal(signal.SIGTERM)
 
-    after = run(start, SHORT, few, tmp_path / "a", Late())
+    with pytest.raises(Stopped):
+        run(start, SHORT, few, tmp_path / "a", Late())
+    rest = Listener()
+    after = run(start, SHORT, few, tmp_path / "a", rest)
+    assert rest.steps == []
     assert identical(after, run(start, SHORT, few, tmp_path / "b"))
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors", save({"loss": torch.zeros(1)})])
+def test_a_file_that_is_no_state_is_refused(content: bytes, start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "saved").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"expected the state of (a|this) training.*remove it"):
+        run(start, SHORT, few, tmp_path / "saved")
 
 
 def test_ctrl_c_keeps_the_last_step_too(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:

@@ -12,23 +12,26 @@ import resource
 import torch
 from fit50.train.memory import reused
 
-def faults():
+def faults(megabytes):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(4):
-        torch.ones(16 * 2**20)  # 64 MB, 16,384 pages
+        torch.ones(megabytes * 2**18)  # 256 pages for each megabyte
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-outside = faults()
+outside = faults(64)
 with reused(torch.device("cpu")):
-    faults()
-    inside = faults()
-print(outside, inside, faults())
+    faults(64)
+    inside = faults(64)
+after = faults(64)
+faults(2)
+print(outside, inside, after, faults(2))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_pages_are_asked_for_once() -> None:
     done = subprocess.run([sys.executable, "-c", _FAULTS], capture_output=True, text=True, timeout=120, check=True)
-    outside, inside, after = map(int, done.stdout.split())
+    outside, inside, after, small = map(int, done.stdout.split())
     assert inside < 0.1 * outside
     assert after > 0.5 * outside
+    assert small < 256, "smaller blocks are used again, as in a process that never trained"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -79,6 +81,16 @@ def test_only_small_maps_that_learn_are_products() -> None:
     assert name(nn.Conv2d(4, 4, 3, dilation=2, padding=2, bias=False), small) == "ConvolutionBackward0"
     with torch.no_grad():
         assert name(convolution, small) == "NoneType"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, "same"), (2, 0), ([2, 1], [1, 1])], ids=str)
+def test_what_is_not_said_in_pairs_is_left_to_torch(shape: tuple[Any, ...]) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 4, 5, 5), torch.randn(6, 4, 3, 3, requires_grad=True)
+    with products(CPU):
+        found = nn.functional.conv2d(x, weight, None, *shape)
+    assert type(found.grad_fn).__name__ == "ConvolutionBackward0"
+    assert torch.equal(found, nn.functional.conv2d(x, weight, None, *shape))
 
 
 def test_frozen_weights_get_no_gradient() -> None:

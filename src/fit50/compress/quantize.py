@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+from fit50.compress.qat import trained_to_round
 from fit50.data.dataset import Dataset
 from fit50.data.images import Images
 from fit50.runtimes.base import Calibration
-from fit50.spec.errors import NotBuiltError
+from fit50.spec.monitor import Monitor
 from fit50.spec.numerics import Float32, Half, Int8
 from fit50.spec.recipe import Quantize
 from fit50.weights.checkpoint import Checkpoint
@@ -16,17 +18,38 @@ from fit50.weights.checkpoint import Checkpoint
 _JUDGES = 5000
 
 
-def quantize(checkpoint: Checkpoint, step: Quantize, dataset: Dataset) -> Checkpoint:
-    """The checkpoint with the numerics asked for; int8 is to be calibrated on images of this data set.
+def quantize(
+    checkpoint: Checkpoint,
+    step: Quantize,
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    saved: Path | None = None,
+    monitor: Monitor | None = None,
+) -> Checkpoint:
+    """The checkpoint with the numerics asked for; PTQ's int8 is to be calibrated on images of this data set.
 
-    Raises NotBuiltError for QAT.
+    Args:
+        checkpoint: in float.
+        step: what for, and how.
+        dataset: QAT learns from its training split; nothing else is read.
+        seed: decides what is random in QAT.
+        saved: where QAT keeps its state; only QAT needs it.
+        monitor: told of its progress.
+
+    Raises:
+        RuntimeRefusal, MissingExtraError: see ``trained_to_round``.
     """
     if step.to != "int8":
         return replace(checkpoint, numerics=Half(kind=step.to))
-    if step.method != "ptq":
-        raise NotBuiltError("quantize: method 'qat' is not built yet; use ptq")
     samples = min(step.samples, len(dataset.split("train")))
-    return replace(checkpoint, numerics=Int8(dataset=dataset.identity, samples=samples, max_drop=step.max_drop))
+    post = replace(checkpoint, numerics=Int8(dataset=dataset.identity, samples=samples, max_drop=step.max_drop))
+    if step.method == "ptq":
+        return post
+    assert saved is not None
+    judges = calibration(post, dataset, seed=seed)
+    assert judges is not None
+    return trained_to_round(post, step, dataset, judges, seed=seed, saved=saved, monitor=monitor or Monitor())
 
 
 def calibration(checkpoint: Checkpoint, dataset: Dataset, *, seed: int) -> Calibration | None:

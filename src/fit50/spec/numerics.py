@@ -21,13 +21,29 @@ class Half(Value):
     kind: Literal["bf16", "fp16"] = "bf16"
 
 
+class Learned(Value):
+    """What quantisation-aware training adds to the weights.
+
+    Attributes:
+        ranges: the least and the largest value of each activation, by the name of what rounds it.
+        accuracy: percent of the validation images that the float network answered correctly before.
+    """
+
+    ranges: dict[str, tuple[float, float]]
+    accuracy: float
+
+
 class Int8(Value):
-    """Eight-bit weights and activations, their ranges taken from ``samples`` images of ``dataset`` (its identity)."""
+    """Eight-bit weights and activations, their ranges taken from ``samples`` images of ``dataset`` (its identity).
+
+    Where they were learned, they stand in ``learned``.
+    """
 
     kind: Literal["int8"] = "int8"
     dataset: str
     samples: PositiveInt
     max_drop: NonNegativeFloat
+    learned: Learned | None = None
 
 
 Numerics = Annotated[Float32 | Half | Int8, Field(discriminator="kind")]

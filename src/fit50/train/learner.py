@@ -53,6 +53,7 @@ class Learner:
         fabric: Fabric,
         monitor: Monitor,
         teaching: Teaching | None = None,
+        build: Callable[[Checkpoint], ResNet] = Checkpoint.module,
     ) -> None:
         self.step, self.feed, self.fabric, self.monitor, self.teaching = step, feed, fabric, monitor, teaching
         self.inputs, self.classes = checkpoint.network.inputs, checkpoint.network.head.classes
@@ -60,7 +61,7 @@ class Learner:
         labels = torch.from_numpy(feed.images.labels)
         self.weights = class_weights(labels, self.classes).to(fabric.device) if step.balance == "weights" else None
 
-        module = checkpoint.module().train()
+        module = build(checkpoint).train()
         if step.drop_path is not None:
             set_drop_path(module, step.drop_path)
         if fabric.world_size > 1:

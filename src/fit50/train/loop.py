@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from fit50.data.dataset import Dataset
 from fit50.data.resident import nearest
 from fit50.data.split import Split, chunks
+from fit50.nn.resnet import ResNet
 from fit50.spec.digest import digest
 from fit50.spec.errors import TrainingDiverged
 from fit50.spec.monitor import Monitor
@@ -53,6 +54,7 @@ def train(
     teaching: Teaching | None = None,
     devices: Devices = ONE,
     save_seconds: float = 30.0,
+    build: Callable[[Checkpoint], ResNet] = Checkpoint.module,
 ) -> Checkpoint:
     """Trains a checkpoint on the dataset's training split.
 
@@ -70,6 +72,7 @@ def train(
         teaching: answers for ``step.teacher``.
         devices: how many; each takes its part of every batch, and all together learn what one alone would.
         save_seconds: between two writings of the state.
+        build: the module that learns; its state dict is what the result holds.
 
     Raises:
         CheckpointError: ``saved`` holds another training.
@@ -84,7 +87,7 @@ def train(
     keep = partial(snapshot.save, saved, training=training)
     lowered = 0
     while True:
-        learner = Learner(checkpoint, step, feed, fabric, monitor, teaching)
+        learner = Learner(checkpoint, step, feed, fabric, monitor, teaching, build)
         fabric.barrier()
         if saved.exists():
             snapshot.restore(saved, learner.state, training)
@@ -129,11 +132,13 @@ def _run(learner: Learner, val: Split, keep: Callable[[State], None], monitor: M
                 monitor.record("epoch", facts)
                 state.loss.zero_()
                 started = time.monotonic()
-            if state.done == feed.total:
-                if anyone(fabric, not state.finite):
-                    raise _NotFinite
+            last = state.done == feed.total
+            if last and anyone(fabric, not state.finite):
+                raise _NotFinite
+            looks = fabric.world_size == 1 or last or state.done % _ASKED == 0
+            asked = looks and anyone(fabric, stop.signal is not None)
+            if last and not asked:
                 return
-            asked = (fabric.world_size == 1 or state.done % _ASKED == 0) and anyone(fabric, stop.signal is not None)
             due = asked or time.monotonic() - kept > save_seconds
             if due and fabric.is_global_zero and state.finite:
                 keep(state)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt's names of its parameters, from glibc's malloc.h
-_DEFAULT = 128 * 1024
 _HUGE = 2**30
+_GROWN_TRIM, _GROWN_MMAP = 64 * 2**20, 32 * 2**20
 
 
 @contextmanager
@@ -20,6 +20,9 @@ def reused(device: torch.device) -> Iterator[None]:
 
     Every step of a training asks for the same large blocks. Taken from the system, each page of them costs a fault,
     and threads wait for each other's; what that costs differs (``benchmarks/step.py``). Only glibc's allocator is told.
+
+    Once told, it no longer adapts its thresholds to what is asked of it. So they are left at the most that it would
+    have adapted them to, lest a network that is run afterwards be slower than in a process that never trained.
     """
     if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
         yield
@@ -30,6 +33,6 @@ def reused(device: torch.device) -> Iterator[None]:
     try:
         yield
     finally:
-        library.mallopt(_MMAP_THRESHOLD, _DEFAULT)
-        library.mallopt(_TRIM_THRESHOLD, _DEFAULT)
+        library.mallopt(_MMAP_THRESHOLD, _GROWN_MMAP)
+        library.mallopt(_TRIM_THRESHOLD, _GROWN_TRIM)
         library.malloc_trim(0)

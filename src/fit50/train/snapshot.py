@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn, optim
 from torch.optim.swa_utils import AveragedModel
 
@@ -74,11 +74,13 @@ def save(path: Path, state: State, training: str) -> None:
 
 
 def restore(path: Path, state: State, training: str) -> None:
-    """Puts a saved state back. Raises CheckpointError where it is another training's."""
-    with safe_open(path, framework="pt") as file:
-        known = dict(file.metadata())
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-
+    """Puts a saved state back. Raises CheckpointError where it is none, or another training's."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            known = dict(file.metadata() or {})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: expected the state of a training, found: {error}; remove it") from None
     if known.pop("training", None) != training:
         raise CheckpointError(
             f"{path}: expected the state of this training, found {known.get('done')} steps of one with another recipe, "
