@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import json
 import os
 import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
+from itertools import chain, repeat
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -20,8 +23,9 @@ import pytest
 import torch
 from tests.contracts.networks import KINDS, MISSING, photographs
 
+from fit50.nn.cost import Cost, cost
 from fit50.nn.deployed import Deployed
-from fit50.runtimes import base
+from fit50.runtimes import base, promise
 from fit50.runtimes.base import Bundle, Calibration, Images, Probabilities, Runtime, Session, sha256
 from fit50.runtimes.measure import measure, peak_memory
 from fit50.runtimes.verify import verify
@@ -54,15 +58,21 @@ def rewrite_golden(bundle: Bundle, change: Callable[[Probabilities], Probabiliti
     np.savez_compressed(bundle.folder / "golden.npz", *images, probabilities=change(probabilities))
 
 
+def weights_size(bundle: Bundle) -> int:
+    """Bytes of the model's largest file."""
+    return max((bundle.folder / name).stat().st_size for name in bundle.manifest.files)
+
+
 class RuntimeContract(ABC):
     """Inherit, and give ``runtime``.
 
-    ``package`` is what it needs, ``extra`` what brings that to a device, ``memory`` the megabytes that a process which
-    runs a tiny file stays below.
+    ``package`` is what it needs, ``extra`` what brings that to a device, ``training_extra`` to where files are made,
+    ``memory`` the megabytes that a process which runs a tiny file stays below.
     """
 
     package: str
     extra: str
+    training_extra = "train"
     memory: int
 
     @pytest.fixture(scope="class")
@@ -211,6 +221,7 @@ class RuntimeContract(ABC):
         made = runtime.export(half, tmp_path / "bundle")
         assert made.manifest.precision == precision
         assert made.size < 0.65 * bundle.size
+        assert 1.8 < weights_size(bundle) / weights_size(made) < 2.1
         difference = np.abs(runtime.open(made, threads=1).run(images) - truth(checkpoint, images)).max()
         assert 1e-5 < difference < made.manifest.tolerance
         assert verify(made, threads=1).same_answers == 4
@@ -332,7 +343,7 @@ class RuntimeContract(ABC):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
         monkeypatch.setattr(base, "import_module", missing)
-        with pytest.raises(MissingExtraError, match=rf"{self.package}.*pip install 'fit50\[train\]'"):
+        with pytest.raises(MissingExtraError, match=rf"{self.package}.*pip install 'fit50\[{self.training_extra}\]'"):
             runtime.export(checkpoint, tmp_path / "bundle")
 
     def test_the_peak_memory_is_that_of_a_fresh_process(self, bundle: Bundle) -> None:
@@ -357,7 +368,42 @@ class RuntimeContract(ABC):
 
 
 class Int8Contract(RuntimeContract):
-    """For a runtime that makes int8 files."""
+    """For a runtime that makes int8 files, and writes into a file what it is. Give ``read_texts`` too."""
+
+    @abstractmethod
+    def read_texts(self, folder: Path) -> dict[str, str]:
+        """What the model file says of itself, read by the runtime's own library alone."""
+
+    @pytest.mark.parametrize("which", ["bundle", "small"])
+    def test_the_file_says_what_it_is(self, request: pytest.FixtureRequest, which: str) -> None:
+        bundle: Bundle = request.getfixturevalue(which)
+        texts = self.read_texts(bundle.folder)
+        assert texts["fit50"] == version("fit50")
+        assert json.loads(texts["classes"]) == list(bundle.manifest.classes)
+        assert json.loads(texts["provenance"]) == bundle.manifest.provenance
+        assert json.loads(texts["inputs"]) == {
+            "images": "uint8 RGB, 0 to 255 (N, 24, 32, 3), scaled to 32x24 with antialiasing"
+        }
+        assert ("int8" in bundle.manifest.provenance) == (which == "small")
+
+    def test_a_file_with_other_sizes_than_promised_is_not_made(
+        self, runtime: Runtime, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(promise, "cost", lambda network: Cost(1000, 1.0))
+        with pytest.raises(AssertionError, match=r"expected at most .*, found "):
+            runtime.export(checkpoint, tmp_path / "bundle")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_file_shrinks_with_its_network(
+        self, runtime: Runtime, bundle: Bundle, narrower: Checkpoint, tmp_path: Path
+    ) -> None:
+        made = runtime.export(narrower, tmp_path / "bundle")
+        fewer = cost(bundle.manifest.network).parameters - cost(narrower.network).parameters
+        assert fewer > 100_000
+        assert 1e6 * (bundle.size - made.size) == pytest.approx(4 * fewer, rel=0.02)
+        if bundle.manifest.parameters is not None and made.manifest.parameters is not None:
+            assert bundle.manifest.parameters - made.manifest.parameters == pytest.approx(fewer, rel=0.02)
+            assert made.manifest.parameters == pytest.approx(cost(narrower.network).parameters, rel=0.05)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -378,6 +424,7 @@ class Int8Contract(RuntimeContract):
     def test_int8_is_smaller(self, bundle: Bundle, small: Bundle) -> None:
         assert small.manifest.precision == "int8"
         assert small.size < 0.6 * bundle.size
+        assert 3.3 < weights_size(bundle) / weights_size(small) < 4.1
 
     def test_int8_answers_nearly_as_float(
         self, runtime: Runtime, checkpoint: Checkpoint, small: Bundle, images: Images
@@ -412,7 +459,7 @@ class Int8Contract(RuntimeContract):
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        falling = iter((90.0, 80.0, 70.0))
+        falling = chain((90.0, 80.0), repeat(70.0))
         monkeypatch.setattr(Calibration, "accuracy", lambda *given: next(falling))
         with pytest.raises(RuntimeRefusal, match=r"int8 loses \d0\.0 points .*more than the 5 allowed"):
             runtime.export(replace(checkpoint, numerics=INT8), tmp_path / "bundle", replace(calibration, max_drop=5))

@@ -62,6 +62,13 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
+def narrower() -> Checkpoint:
+    """The same network after pruning: narrower at its end."""
+    network = resnet((1, 1, 1, 1), widths=(16, 16, 16, 64))
+    return trained(network.model_copy(update={"inputs": (INPUT,), "head": Classifier(classes=len(CLASSES))}))
+
+
+@pytest.fixture(scope="session")
 def kinds() -> dict[str, Checkpoint]:
     """A checkpoint for every kind of network."""
     return {kind: trained(network) for kind, network in KINDS.items()}
@@ -77,3 +84,18 @@ def images() -> Images:
 def calibration(images: Images) -> Calibration:
     """With labels that mean nothing, so that the loss of int8 does not count."""
     return Calibration((images,), (images,), np.arange(16) % len(CLASSES), max_drop=100)
+
+
+def broken(checkpoint: Checkpoint, images: Images, *blocks: str) -> tuple[Checkpoint, Calibration]:
+    """A network that plain int8 breaks, and what tells so, with labels that it answers in float.
+
+    In some maps one channel is a thousand times as large as the others, which then share one of 256 steps.
+    """
+    tensors = {key: tensor.clone() for key, tensor in checkpoint.tensors.items()}
+    for block in blocks:
+        for key in (f"{block}.bn2.weight", f"{block}.bn2.bias"):
+            tensors[key][0] *= 1000
+        tensors[f"{block}.conv3.weight"][:, 0] /= 1000
+    with torch.inference_mode():
+        labels = Deployed(checkpoint.module())(torch.from_numpy(images)).argmax(1).numpy()
+    return checkpoint.with_(tensors=tensors), Calibration((images,), (images,), labels, max_drop=30)

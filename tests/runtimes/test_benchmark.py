@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from fit50.runtimes import benchmark as module
-from fit50.runtimes.base import Bundle, Images, Probabilities
+from fit50.runtimes.base import Bundle, Images, Manifest, Probabilities
 from fit50.runtimes.benchmark import Round, benchmark, repeated, settled
 from fit50.runtimes.energy import Meter
 from fit50.runtimes.onnxruntime import OnnxRuntime
 from fit50.spec.benchmark import Benchmark, Load, Until
+from fit50.spec.errors import BundleError, DeviceError
 from fit50.spec.monitor import Monitor
 from fit50.weights.checkpoint import Checkpoint
 
@@ -41,8 +42,7 @@ def test_rounds_end_when_all_are_settled() -> None:
     lengths = {len(rounds) for rounds in found.values()}
     (length,) = lengths
     medians = [each.median for each in found["late"]]
-    assert settled(medians, 2)
-    assert not settled(medians[:-1], 2)
+    assert [settled(medians[:end], 2) for end in (length, length - 1, length - 2)] == [True, True, False]
     assert 6 < length < 50
     assert shares == [*(pytest.approx(done / 50) for done in range(1, length)), 1]
 
@@ -62,27 +62,63 @@ def test_rounds_end_when_the_time_is_over() -> None:
 
 @dataclass
 class Fake:
-    """A session that answers when as many streams as expected are calling at once."""
+    """A session that notes its calls; each of a slow one takes three of another, which it waits for."""
 
-    together: threading.Barrier
-    batches: list[int]
+    calls: list[int]
+    others: list[int] | None = None
 
     def run(self, *images: Images) -> Probabilities:
-        self.together.wait(timeout=10)
-        self.batches.append(len(images[0]))
+        self.calls.append(len(images[0]))
+        end = time.monotonic() + 10
+        while self.others is not None and len(self.calls) > 2 and len(self.others) < 3 * len(self.calls):
+            assert time.monotonic() < end, "the other stream has stopped calling"
+            time.sleep(1e-4)
         return np.zeros((len(images[0]), 2), np.float32)
 
 
-@pytest.mark.parametrize(("streams", "batch", "calls"), [(1, 1, 10), (3, 1, 10), (2, 4, 2), (1, 16, 2)])
-def test_streams_call_at_the_same_time(streams: int, batch: int, calls: int) -> None:
-    sessions = [Fake(threading.Barrier(streams), []) for _ in range(streams)]
-    for session in sessions:
-        session.together = sessions[0].together
-    with ThreadPoolExecutor(streams) as pool:
+@pytest.mark.parametrize(("batch", "calls"), [(1, 10), (4, 2), (16, 2)])
+def test_a_single_stream_calls_as_often_as_it_is_timed(batch: int, calls: int) -> None:
+    session = Fake([])
+    with ThreadPoolExecutor(1) as pool:
+        found = module._turn([session], (np.zeros((batch, 2, 2, 3), np.uint8),), pool, None)
+    assert session.calls == [batch] * (2 + calls)
+    assert found.speed == pytest.approx(batch * calls * 1e3 / sum(found.times))
+    assert (len(found.times), found.joules) == (calls, None)
+
+
+@pytest.mark.parametrize(("batch", "calls"), [(1, 10), (4, 2)])
+def test_no_call_of_a_slower_stream_runs_alone(batch: int, calls: int) -> None:
+    fast = Fake([])
+    sessions = [fast, Fake([], fast.calls)]
+    with ThreadPoolExecutor(2) as pool:
         found = module._turn(sessions, (np.zeros((batch, 2, 2, 3), np.uint8),), pool, None)
-    assert [session.batches for session in sessions] == [[batch] * (2 + calls)] * streams
-    assert len(found.times) == calls * streams
-    assert found.joules is None
+    assert len(sessions[1].calls) == 2 + calls
+    assert len(fast.calls) >= 3 * (2 + calls)
+    assert len(found.times) == 2 * calls
+    quick, slow = (sum(found.times[start : start + calls]) for start in (0, calls))
+    assert found.speed == pytest.approx(1e3 * batch * calls * (1 / quick + 1 / slow))
+
+
+def test_a_stream_that_fails_does_not_keep_the_others() -> None:
+    class Failing(Fake):
+        def run(self, *images: Images) -> Probabilities:
+            if len(self.calls) == 4:
+                raise BundleError("broken")
+            return super().run(*images)
+
+    with ThreadPoolExecutor(2) as pool, pytest.raises(BundleError, match="broken"):
+        module._turn([Fake([]), Failing([])], (np.zeros((1, 2, 2, 3), np.uint8),), pool, None)
+
+
+def test_loads_that_no_memory_holds_are_refused_before_anything_runs(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    manifest = Manifest(
+        runtime="onnxruntime", precision="float32", files={}, classes=(), network=checkpoint.network, tolerance=0.1
+    )
+    loads = [Load(threads=1), Load(threads=1, batch=10**12)]
+    with pytest.raises(
+        DeviceError, match=r"1 thread, batch 1000000000000: expected what fits the .* GB of memory here"
+    ):
+        benchmark({"it": Bundle(tmp_path, manifest)}, loads, Until())
 
 
 def test_energy_is_for_an_image(tmp_path: Path) -> None:

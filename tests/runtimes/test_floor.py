@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fit50.runtimes.base import Bundle, Manifest
 from fit50.runtimes.floor import Rates, bandwidth, floor, measured_rates, multiple, multiply_rate, traffic
 from fit50.runtimes.onnxruntime import OnnxRuntime
 from fit50.spec.benchmark import Load
+from fit50.spec.errors import DeviceError
 from fit50.spec.numerics import Precision
 from fit50.weights.checkpoint import Checkpoint
 
@@ -83,6 +88,38 @@ def test_rates_are_measured_in_a_fresh_process(monkeypatch: pytest.MonkeyPatch) 
     assert list(found.bandwidths) == [3_000_000, 5_000_000]
     assert found.gmacs > 0.01
     assert min(found.bandwidths.values()) > 0.01
+
+
+def test_threads_that_wait_for_each_other_multiply_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor, product = threading.Lock(), 0.002
+
+    def multiply(*given: object, **named: object) -> None:
+        with processor:
+            time.sleep(product)
+
+    monkeypatch.setattr("fit50.runtimes.floor._SPENT", 0.0)
+    monkeypatch.setattr(np, "matmul", multiply)
+    assert multiply_rate(8, side=8) <= 8**3 / 1e9 / product
+
+
+def test_what_no_cache_holds_is_not_moved_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def full(shape: int, *given: object) -> NDArray[np.uint8]:
+        asked.append(shape)
+        return np.full(8, 1, np.uint8)
+
+    monkeypatch.setattr("fit50.runtimes.floor._SPENT", 0.0)
+    monkeypatch.setattr(np, "zeros", full)
+    monkeypatch.setattr(np, "ones", full)
+    assert bandwidth(10**15, 2) > 0
+    assert sum(asked) == 1 << 30
+
+
+def test_rates_that_cannot_be_measured_are_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fit50.runtimes.floor.sys.executable", "false")
+    with pytest.raises(DeviceError, match="multiply and copy in 3 threads, found: exit code 1"):
+        measured_rates(3, [1])
 
 
 def test_threads_copy_and_multiply_together(monkeypatch: pytest.MonkeyPatch) -> None:

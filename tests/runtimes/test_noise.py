@@ -59,6 +59,12 @@ def test_other_processes_may_use_processors_that_are_left_over() -> None:
     assert judged([1.0], QUIET, told(busy=9), own=10, threads=2).others == 0, "clocks differ a little"
 
 
+def test_more_threads_than_processors_are_no_noise() -> None:
+    assert judged([1.0], QUIET, told(busy=20), own=20, threads=8).findings == ()
+    found = judged([1.0], QUIET, told(busy=25), own=20, threads=8)
+    assert found.findings == ("other processes kept 0.5 of 2 processors busy",)
+
+
 def test_a_system_without_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise, "_STAT", tmp_path / "stat")
     watch = Watch(threads=1)

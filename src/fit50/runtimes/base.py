@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,19 +14,21 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PositiveFloat, PositiveInt
 
 from fit50.spec.errors import BundleError, DataError, MissingExtraError, RuntimeRefusal, SpecError
 from fit50.spec.files import write_folder, write_text
+from fit50.spec.machine import has_int8_dot_product
 from fit50.spec.network import Network
 from fit50.spec.numerics import Precision
 from fit50.spec.outcome import Environment, Score
 from fit50.spec.request import Device
+from fit50.spec.runtimes import RuntimeName
 from fit50.spec.value import Value
 
 if TYPE_CHECKING:
     from fit50.weights.checkpoint import Checkpoint
 
-RuntimeName = Literal["openvino", "onnxruntime", "torch"]
 Images = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
 
@@ -37,7 +39,8 @@ class Manifest(Value):
     ``files`` maps the model's files to their SHA-256. ``network.inputs`` says which images the model takes, in their
     order. ``tolerance`` is how far a probability may lie from the golden one on another device. For one image the
     network computes ``gmacs`` (billions of multiply-accumulates), and its largest layer reads and writes
-    ``activations`` (elements); bundles of older versions do not say.
+    ``activations`` (elements); ``parameters`` were counted in the file, where its format tells. Bundles of older
+    versions do not say.
     """
 
     version: Literal[1] = 1
@@ -48,8 +51,9 @@ class Manifest(Value):
     network: Network
     provenance: dict[str, str] = {}
     tolerance: float
-    gmacs: float | None = None
-    activations: int | None = None
+    gmacs: PositiveFloat | None = None
+    activations: PositiveInt | None = None
+    parameters: int | None = None
     score: Score = Score()
     environment: Environment | None = None
 
@@ -189,7 +193,7 @@ def refuse_unpaired(images: Sequence[Images], inputs: int) -> None:
 
 
 def refuse(chosen: Runtime, checkpoint: Checkpoint) -> None:
-    """Raises RuntimeRefusal where a runtime cannot run a checkpoint in its numerics on this machine."""
+    """Raises RuntimeRefusal where a runtime cannot run a checkpoint in its numerics on the device."""
     if refusal := chosen.refusal(checkpoint.network, Device(), checkpoint.numerics.kind):
         raise RuntimeRefusal(refusal)
 
@@ -199,6 +203,11 @@ def int8_calibration(given: Calibration | None, name: RuntimeName) -> Calibratio
     if given is None:
         raise RuntimeRefusal(f"{name}: int8 needs calibration images, found none; give the data set to export")
     return given
+
+
+def saturates(flags: Collection[str]) -> bool:
+    """Whether 8-bit products saturate on a processor of these instruction sets, or here, where the loss is judged."""
+    return not (has_int8_dot_product(flags) and has_int8_dot_product())
 
 
 def optional(module: str, *, needed_for: str, extra: str) -> ModuleType:

@@ -1,11 +1,21 @@
-"""The model card of a bundle: what it is, and the code to run it."""
+"""The model card of a bundle: what it is, and the code to run it; and what of that the model file says itself."""
 
 from __future__ import annotations
 
+import json
+
 from fit50.runtimes.base import Manifest, input_names
 from fit50.runtimes.openvino import HINTS
-from fit50.spec.network import Input
+from fit50.spec.machine import environment
+from fit50.spec.network import Input, Network
 
+_FIT50 = """from pathlib import Path
+import numpy as np
+from fit50.runtimes import runtime
+from fit50.runtimes.base import Bundle
+session = runtime("{runtime}").open(Bundle.open(Path(".")), threads=1)
+{images}
+probabilities = session.run(*images.values())"""
 _CODE = {
     "openvino": """import numpy as np, openvino
 model = openvino.Core().compile_model("model.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "{hint}"}})
@@ -15,13 +25,17 @@ probabilities = model(images)[0]""",
 session = onnxruntime.InferenceSession("model.onnx")
 {images}
 probabilities = session.run(None, images)[0]""",
-    "torch": """from pathlib import Path
-import numpy as np
-from fit50.runtimes import runtime
-from fit50.runtimes.base import Bundle
-session = runtime("torch").open(Bundle.open(Path(".")), threads=1)
+    "onnxruntime-cuda": """import numpy as np, onnxruntime
+session = onnxruntime.InferenceSession("model.onnx", providers=["CUDAExecutionProvider"])
 {images}
-probabilities = session.run(*images.values())""",
+probabilities = session.run(None, images)[0]""",
+    "executorch": """import numpy as np, torch
+from executorch.runtime import Runtime
+method = Runtime.get().load_program("model.pte").load_method("forward")  # for 1 to 8 images at once
+{images}
+probabilities = method.execute([torch.from_numpy(each) for each in images.values()])[0].numpy()""",
+    "tensorrt": _FIT50,
+    "torch": _FIT50,
 }
 
 
@@ -32,7 +46,9 @@ def model_card(manifest: Manifest) -> str:
         f"    {name!r}: np.zeros({(1, image.height, image.width, image.channels)}, np.uint8),  # {_colours(image)}\n"
         for name, image in inputs.items()
     )
-    code = _CODE[manifest.runtime].format(images=f"images = {{\n{zeros}}}", hint=HINTS[manifest.precision])
+    code = _CODE[manifest.runtime].format(
+        images=f"images = {{\n{zeros}}}", hint=HINTS[manifest.precision], runtime=manifest.runtime
+    )
     listed = ", ".join(manifest.classes[:20]) + (", ..." if len(manifest.classes) > 20 else "")
     taken = "".join(f"- `{name}`: {_taken(image)}\n" for name, image in inputs.items())
     fusion = manifest.network.fusion
@@ -48,6 +64,21 @@ def model_card(manifest: Manifest) -> str:
         "`fit50 verify .` checks that this file answers here as it did where it was made; "
         f"`fit50 predict . {photos}` classifies an image.\n"
     )
+
+
+def metadata(network: Network, classes: tuple[str, ...], provenance: dict[str, str]) -> dict[str, str]:
+    """What a model file says of itself where its format has a place for it: texts, some of them JSON.
+
+    ``fit50`` is the version that made it, ``classes`` a list in the order of the probabilities, ``inputs`` what each
+    input takes and how an image becomes that, ``provenance`` where the model comes from.
+    """
+    inputs = dict(zip(input_names(network), map(_taken, network.inputs), strict=True))
+    return {
+        "fit50": environment().versions["fit50"],
+        "classes": json.dumps(classes, ensure_ascii=False),
+        "inputs": json.dumps(inputs),
+        "provenance": json.dumps(provenance, ensure_ascii=False),
+    }
 
 
 def _taken(image: Input) -> str:

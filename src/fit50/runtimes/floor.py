@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from fit50.runtimes.base import Bundle
 from fit50.spec.benchmark import Floor, Load
+from fit50.spec.errors import DeviceError
 from fit50.spec.numerics import Precision
 
 _LIBRARIES = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "BLIS_NUM", "VECLIB_MAXIMUM")  # that numpy may multiply with
@@ -41,8 +42,10 @@ _MULTIPLES: dict[Precision, tuple[tuple[str, float], ...]] = {
     ),
 }
 _SIDE = 384
+_PRODUCTS = 8  # that each thread multiplies in one timing
 _SPENT = 0.3  # seconds
 _LEAST = 1 << 20  # bytes: fewer are moved faster than Python can ask for it
+_MOST = 1 << 30  # bytes: more are moved no slower, for no cache holds these
 _TIMED = 1 << 27  # bytes that one timing moves at least
 
 
@@ -99,29 +102,37 @@ def floor(bundle: Bundle, load: Load, rates: Rates, isa: Iterable[str]) -> Floor
 
 
 def measured_rates(threads: int, sizes: Sequence[int]) -> Rates:
-    """Measures in a fresh process what ``threads`` do at best, moving each number of bytes and multiplying matrices."""
+    """Measures in a fresh process what ``threads`` do at best, moving each number of bytes and multiplying matrices.
+
+    Raises DeviceError where they cannot.
+    """
     command = [sys.executable, "-m", "fit50.runtimes.floor", *map(str, (threads, *sizes))]
     alone = os.environ | {f"{library}_THREADS": "1" for library in _LIBRARIES}
-    done = subprocess.run(command, env=alone, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=alone, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise DeviceError(f"expected a machine that can multiply and copy in {threads} threads, found: {reason}")
     found = json.loads(done.stdout.splitlines()[-1])
     return Rates(found["gmacs"], dict(zip(sizes, found["bandwidths"], strict=True)))
 
 
 def multiply_rate(threads: int, side: int = _SIDE) -> float:
-    """GMAC/s of numpy's float32 matrix products, one for each thread at a time: the sum of each thread's best."""
+    """GMAC/s of numpy's float32 matrix products, one for each thread at a time, all threads at once."""
+    factors = [np.random.default_rng(seed).standard_normal((3, side, side), np.float32) for seed in range(threads)]
 
-    def best(seed: int) -> float:
-        left, right = np.random.default_rng(seed).standard_normal((2, side, side), dtype=np.float32)
-        result = np.empty_like(left)
-        return side**3 / 1e9 / _least_seconds(lambda: np.matmul(left, right, out=result))
+    def multiply(matrices: NDArray[np.float32]) -> None:
+        left, right, result = matrices
+        for _ in range(_PRODUCTS):
+            np.matmul(left, right, out=result)
 
     with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(best, range(threads)))
+        seconds = _least_seconds(lambda: list(pool.map(multiply, factors)))
+    return threads * _PRODUCTS * side**3 / 1e9 / seconds
 
 
 def bandwidth(size: int, threads: int, timed: int = _TIMED) -> float:
     """GB/s of copying, all threads at once: half of ``size`` bytes are read, half written, over and over."""
-    part = max(size, _LEAST) // (2 * threads)
+    part = min(max(size, _LEAST), _MOST) // (2 * threads)
     loops = math.ceil(timed / (2 * part * threads))
     pairs = [(np.zeros(part, np.uint8), np.ones(part, np.uint8)) for _ in range(threads)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from ast import literal_eval
 from collections.abc import Callable
@@ -12,14 +13,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from onnx.numpy_helper import to_array
 
 from fit50.nn.cost import cost, largest_layer
 from fit50.nn.deployed import Deployed
-from fit50.runtimes.base import Bundle, Images, Manifest, Probabilities, RuntimeName, input_names, sha256
-from fit50.runtimes.card import model_card
+from fit50.nn.resnet import ResNet
+from fit50.runtimes.base import Bundle, Images, Manifest, Probabilities, input_names, sha256
+from fit50.runtimes.card import metadata, model_card
+from fit50.runtimes.promise import hold_promise
 from fit50.spec.files import write_folder
 from fit50.spec.network import Input
 from fit50.spec.numerics import Precision
+from fit50.spec.runtimes import RuntimeName
 from fit50.weights.checkpoint import Checkpoint
 
 _TOLERANCES: dict[Precision, float] = {"float32": 1e-3, "bf16": 0.05, "fp16": 0.01, "int8": 0.15}
@@ -52,10 +57,14 @@ def onnx_graph(checkpoint: Checkpoint) -> bytes:
 
 @lru_cache(maxsize=1)
 def _graph(weights: _Weights) -> bytes:
-    checkpoint = weights.checkpoint
-    inputs = checkpoint.network.inputs
-    module = Deployed(checkpoint.module()).eval()
-    names, batch = input_names(checkpoint.network), torch.export.Dim("batch")
+    return deployed_graph(weights.checkpoint.module())
+
+
+def deployed_graph(network: ResNet) -> bytes:
+    """A module's deployed graph, as ``onnx_graph``'s, in the module's own numbers."""
+    inputs = network.network.inputs
+    module = Deployed(network).eval()
+    names, batch = input_names(network.network), torch.export.Dim("batch")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own deprecations
@@ -101,33 +110,80 @@ def golden_images(image: Input, count: int = 4, seed: int = 0) -> Images:
     return coarse[:, rows[:, None], columns[None, :]]
 
 
+def class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The classes' names, or else their numbers."""
+    return checkpoint.classes or tuple(str(index) for index in range(checkpoint.network.head.classes))
+
+
+def said(checkpoint: Checkpoint) -> dict[str, str]:
+    """What the model file of a checkpoint says of itself."""
+    return metadata(checkpoint.network, class_names(checkpoint), dict(checkpoint.provenance or {}))
+
+
+def onnx_file(graph: bytes, checkpoint: Checkpoint) -> bytes:
+    """An ONNX graph as it is deployed: with metadata, each constant once, and without the exporter's notes, which hold
+    paths of this machine.
+    """
+    model = onnx.load_from_string(graph)
+    _merge_constants(model.graph)
+    for each in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        each.ClearField("metadata_props")
+        each.ClearField("doc_string")
+    onnx.helper.set_model_props(model, said(checkpoint))
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def _merge_constants(graph: onnx.GraphProto) -> None:
+    """Keeps one of equal constants: folding norms gives each input its own copy of the weights that inputs share."""
+    kept: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    names = {
+        each.name: kept.setdefault((each.data_type, tuple(each.dims), to_array(each).tobytes()), each.name)
+        for each in graph.initializer
+    }
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    once = [each for each in graph.initializer if names[each.name] == each.name]
+    del graph.initializer[:]
+    graph.initializer.extend(once)
+
+
+def onnx_parameters(path: Path) -> int:
+    """How many numbers an ONNX file holds as constants."""
+    return sum(math.prod(each.dims) for each in onnx.load(path).graph.initializer)
+
+
 def write_bundle(
     checkpoint: Checkpoint,
     folder: Path,
     name: RuntimeName,
     save: Callable[[Path], object],
     run: Callable[..., Probabilities],
+    parameters: Callable[[Path], int] | None = None,
 ) -> Bundle:
-    """Writes a bundle as a whole: the model by ``save``, golden answers by ``run``, manifest and card.
+    """Writes a bundle as a whole: the model by ``save``, golden answers by ``run`` after that, manifest and card.
 
-    Raises StorageError.
+    ``parameters`` counts them in the folder with the model, where its format tells. Raises StorageError.
     """
-    count = checkpoint.network.head.classes
     images = [golden_images(image, seed=seed) for seed, image in enumerate(checkpoint.network.inputs)]
-    probabilities = run(*images)
 
     def fill(target: Path) -> None:
         save(target)
+        probabilities = run(*images)
+        files = sorted(target.iterdir())
+        found = parameters(target) if parameters else None
+        hold_promise(checkpoint, found, sum(file.stat().st_size for file in files))
         manifest = Manifest(
             runtime=name,
             precision=checkpoint.numerics.kind,
-            files={file.name: sha256(file) for file in sorted(target.iterdir())},
-            classes=checkpoint.classes or tuple(str(index) for index in range(count)),
+            files={file.name: sha256(file) for file in files},
+            classes=class_names(checkpoint),
             network=checkpoint.network,
             provenance=dict(checkpoint.provenance or {}),
             tolerance=_TOLERANCES[checkpoint.numerics.kind],
             gmacs=cost(checkpoint.network).gmacs,
             activations=largest_layer(checkpoint.network),
+            parameters=found,
         )
         np.savez_compressed(target / "golden.npz", *images, probabilities=probabilities)
         (target / "bundle.json").write_text(manifest.model_dump_json(indent=1), encoding="utf-8")

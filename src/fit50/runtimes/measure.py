@@ -21,6 +21,7 @@ from fit50.spec.errors import BundleError
 from fit50.spec.monitor import Monitor
 from fit50.spec.outcome import Latency, Score, Throughput
 
+K = TypeVar("K")
 T = TypeVar("T")
 _Z = 1.96
 _REST = 0.02  # seconds, in which the threads of the runtime before stop spinning
@@ -28,11 +29,14 @@ _FEW = 100  # calls, of which fewer have no 99th percentile
 
 
 def median_interval(times: Sequence[float]) -> tuple[float, float, float]:
-    """The median and its 95 % interval by order statistics, which asks nothing of the distribution."""
+    """The median and its 95 % interval by order statistics, which asks nothing of the distribution.
+
+    How many values lie below the median is binomial. The normal distribution stands for it, corrected for continuity:
+    the interval holds the median in at least 95 of 100 cases. Fewer than six values have none; theirs is the range.
+    """
     ordered, n = sorted(times), len(times)
-    spread = _Z * math.sqrt(n) / 2
-    low, high = max(0, math.floor(n / 2 - spread)), min(n - 1, math.ceil(n / 2 + spread))
-    return float(np.median(ordered)), ordered[low], ordered[high]
+    low = max(0, math.floor((n - 1 - _Z * math.sqrt(n)) / 2))
+    return float(np.median(ordered)), ordered[low], ordered[n - 1 - low]
 
 
 def latency(rounds: Sequence[Sequence[float]]) -> Latency:
@@ -45,7 +49,7 @@ def latency(rounds: Sequence[Sequence[float]]) -> Latency:
     )
 
 
-def in_turns(turns: Mapping[str, Callable[[], T]]) -> Iterator[dict[str, T]]:
+def in_turns(turns: Mapping[K, Callable[[], T]]) -> Iterator[dict[K, T]]:
     """What each gives, round after round without end, so that a noisy machine disturbs all alike.
 
     Each round begins with another.
@@ -144,8 +148,10 @@ class Start(NamedTuple):
 
 def fresh_start(bundle: Bundle, threads: int) -> Start:
     """Opens a bundle in a fresh process and predicts one image. Raises BundleError."""
-    command = [sys.executable, "-m", "fit50.runtimes.probe", str(bundle.folder.resolve()), str(threads)]
+    command = [sys.executable, "-m", "fit50.runtimes.probe", str(bundle.folder), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 2:
+        raise BundleError(json.loads(done.stdout.splitlines()[-1])["error"])
     if done.returncode:
         raise BundleError(f"{bundle.folder}: a fresh process could not run it:\n{done.stderr.strip()[-2000:]}")
     return Start(**json.loads(done.stdout.splitlines()[-1]))

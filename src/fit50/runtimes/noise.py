@@ -108,7 +108,7 @@ def judged(
         elapsed = passed / processors / os.sysconf("SC_CLK_TCK")
         busy = (told[1].busy - told[0].busy) / os.sysconf("SC_CLK_TCK")
         others, steal = max(busy - own, 0) / elapsed, 100 * (told[1].steal - told[0].steal) / passed
-        if threads + others > processors + _OTHERS:
+        if others > max(processors - threads, 0) + _OTHERS:
             findings.append(f"other processes kept {others:.1f} of {processors} processors busy")
         if steal > _STEAL:
             findings.append(f"the hypervisor gave {steal:.1f} % of the processors' time to others")

@@ -1,10 +1,8 @@
-"""ONNX Runtime on CPUs; int8 by its own static quantisation, which is the fast one there."""
+"""ONNX Runtime on CPUs and on CUDA; int8 by its own static quantisation, which is the fast one there."""
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,32 +13,35 @@ from fit50.runtimes.base import (
     Calibration,
     Images,
     Probabilities,
-    RuntimeName,
     Session,
     input_names,
     int8_calibration,
     optional,
     refuse,
     refuse_unpaired,
+    saturates,
 )
 from fit50.spec.errors import BundleError, RuntimeRefusal
-from fit50.spec.machine import has_int8_dot_product, physical_cores
+from fit50.spec.machine import isa, physical_cores
 from fit50.spec.network import Network
 from fit50.spec.numerics import Precision
 from fit50.spec.request import Device
+from fit50.spec.runtimes import RuntimeName
 
 if TYPE_CHECKING:
     from fit50.weights.checkpoint import Checkpoint
 
 
 class OnnxSession:
-    """An open ONNX model."""
+    """An open ONNX model; ``provider`` is what onnxruntime calls the device."""
 
-    def __init__(self, ort: Any, model: bytes | str, threads: int) -> None:
+    def __init__(self, ort: Any, model: bytes | str, threads: int, provider: str = "CPUExecutionProvider") -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(model, options, providers=[provider])
+        if provider not in (found := self._session.get_providers()):  # onnxruntime would go on without it
+            raise RuntimeRefusal(f"expected {provider}, found only {', '.join(found)}")
         self._inputs = [each.name for each in self._session.get_inputs()]
 
     def run(self, *images: Images) -> Probabilities:
@@ -51,9 +52,16 @@ class OnnxSession:
 
 
 class OnnxRuntime:
-    """Float32 and int8 on CPUs. Needs the extra ``onnxruntime`` to run, ``train`` to export."""
+    """Float32 and int8 on CPUs. Needs the extra ``onnxruntime`` to run, ``train`` to export.
+
+    ``flags`` are the instruction sets of the processor that files are made for; by default this one's.
+    """
 
     name: RuntimeName = "onnxruntime"
+    provider = "CPUExecutionProvider"
+
+    def __init__(self, flags: tuple[str, ...] | None = None) -> None:
+        self._flags = isa() if flags is None else flags
 
     def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
         """Every network that is built runs here, but not in half precision."""
@@ -63,64 +71,63 @@ class OnnxRuntime:
 
     def export(self, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None = None) -> Bundle:
         """Writes ``model.onnx``. Raises RuntimeRefusal, StorageError."""
-        from fit50.runtimes.graph import onnx_graph, write_bundle
+        from fit50.runtimes.graph import layer_names, onnx_file, onnx_graph, onnx_parameters, write_bundle
 
         refuse(self, checkpoint)
         ort = optional("onnxruntime", needed_for="exporting to ONNX Runtime", extra="train")
         model = onnx_graph(checkpoint)
         if checkpoint.numerics.kind == "int8":
-            model = _quantized(ort, model, input_names(checkpoint.network), int8_calibration(calibration, self.name))
-        run = OnnxSession(ort, model, physical_cores()).run
-        return write_bundle(checkpoint, folder, self.name, lambda f: (f / "model.onnx").write_bytes(model), run)
+            given, inputs = int8_calibration(calibration, self.name), input_names(checkpoint.network)
+            if checkpoint.numerics.learned is not None:
+                from fit50.runtimes.qat import int8_graph, within
+
+                model = int8_graph(checkpoint, checkpoint.numerics, saturates(self._flags))
+                found = given.accuracy(OnnxSession(ort, model, physical_cores(), self.provider).run)
+                layers = within(model, checkpoint.numerics, found, self.name)
+            else:
+                from fit50.runtimes.onnxruntime_int8 import quantized
+
+                model, layers = quantized(ort, model, inputs, given, layer_names(model), saturates(self._flags))
+            checkpoint = replace(checkpoint, provenance={**(checkpoint.provenance or {}), "int8": layers})
+        model = onnx_file(model, checkpoint)
+        return write_bundle(
+            checkpoint,
+            folder,
+            self.name,
+            lambda target: (target / "model.onnx").write_bytes(model),
+            OnnxSession(ort, model, physical_cores(), self.provider).run,
+            lambda target: onnx_parameters(target / "model.onnx"),
+        )
 
     def open(self, bundle: Bundle, threads: int) -> Session:
         """Opens a bundle. Raises BundleError, MissingExtraError."""
         ort = optional("onnxruntime", needed_for="running an ONNX bundle", extra="onnxruntime")
         try:
-            return OnnxSession(ort, str(bundle.file(".onnx")), threads)
+            return OnnxSession(ort, str(bundle.file(".onnx")), threads, self.provider)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise BundleError(f"{bundle.folder}: ONNX Runtime cannot read the model: {error}") from None
 
 
-class _Reader:
-    """Calibration images, one at a time, as onnxruntime asks for them."""
+class OnnxCuda(OnnxRuntime):
+    """Float32 on NVIDIA GPUs. Needs the package onnxruntime-gpu in the place of onnxruntime."""
 
-    def __init__(self, names: tuple[str, ...], images: tuple[Images, ...]) -> None:
-        self._names = names
-        self._left: Iterator[tuple[Images, ...]] = zip(*(each[:, None] for each in images), strict=True)
+    name: RuntimeName = "onnxruntime-cuda"
+    provider = "CUDAExecutionProvider"
 
-    def get_next(self) -> dict[str, Images] | None:
-        images = next(self._left, None)
-        return None if images is None else dict(zip(self._names, images, strict=True))
+    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+        """Every network that is built runs here, in float32, where onnxruntime finds a GPU."""
+        if precision != "float32":
+            return f"onnxruntime-cuda: it computes in float32 only, found {precision}; use tensorrt"
+        ort = optional("onnxruntime", needed_for="running an ONNX bundle", extra="onnxruntime")
+        if self.provider not in (found := ort.get_available_providers()):
+            return (
+                f"onnxruntime-cuda: expected an onnxruntime with CUDA, found one with {', '.join(found)}; "
+                "install onnxruntime-gpu, or use openvino or onnxruntime"
+            )
+        return None
 
-
-def _quantized(ort: Any, model: bytes, names: tuple[str, ...], calibration: Calibration) -> bytes:
-    """The model in int8, batch norms folded first; weights use 7 bits where 8-bit products saturate (no VNNI)."""
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    logging.getLogger().setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as name:
-        plain, prepared, quantized = (Path(name) / file for file in ("plain.onnx", "prepared.onnx", "quantized.onnx"))
-        plain.write_bytes(model)
-        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            quantized,
-            _Reader(names, calibration.images),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=not has_int8_dot_product(),
-        )
-        result = quantized.read_bytes()
-    threads = physical_cores()
-    floating = calibration.accuracy(OnnxSession(ort, model, threads).run)
-    found = calibration.accuracy(OnnxSession(ort, result, threads).run)
-    if floating - found > calibration.max_drop:
-        raise RuntimeRefusal(
-            f"onnxruntime: int8 loses {floating - found:.1f} points of validation accuracy "
-            f"({floating:.1f} to {found:.1f} %), more than the {calibration.max_drop} allowed"
-        )
-    return result
+    def open(self, bundle: Bundle, threads: int) -> Session:
+        """Opens a bundle. Raises BundleError, MissingExtraError."""
+        if refusal := self.refusal(bundle.manifest.network, Device(), bundle.manifest.precision):
+            raise BundleError(f"{bundle.folder}: {refusal}")
+        return super().open(bundle, threads)

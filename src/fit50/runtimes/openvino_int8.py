@@ -14,21 +14,22 @@ from fit50.runtimes.base import Calibration, Images
 from fit50.runtimes.openvino import OpenVinoSession
 from fit50.runtimes.signals import same_signal_stack
 from fit50.spec.errors import RuntimeRefusal
-from fit50.spec.machine import has_int8_dot_product, physical_cores
+from fit50.spec.machine import physical_cores
 
 _LAYERS = ("Convolution", "GroupConvolution", "MatMul")
 
 
-def quantized(core: Any, model: Any, calibration: Calibration, names: Mapping[str, str]) -> tuple[Any, str]:
+def quantized(
+    core: Any, model: Any, calibration: Calibration, names: Mapping[str, str], saturates: bool
+) -> tuple[Any, str]:
     """The model in int8, and which of its layers compute so; where that loses too much, some are left in float.
-
-    Where 8-bit products saturate (no VNNI or the like), weights use 7 bits.
 
     Args:
         core: OpenVINO's.
         model: in float.
         calibration: what the ranges are taken from, and what the loss is judged by.
         names: of the model's layers, by their names in its file.
+        saturates: whether 8-bit products do (no VNNI or the like): weights then use 7 bits.
 
     Raises:
         RuntimeRefusal: it loses more than is allowed, with accuracy control too.
@@ -36,7 +37,7 @@ def quantized(core: Any, model: Any, calibration: Calibration, names: Mapping[st
     with _quiet(), same_signal_stack():
         import nncf
 
-        return _within(core, model, calibration, names, nncf)
+        return _within(core, model, calibration, names, saturates, nncf)
 
 
 @contextmanager
@@ -52,12 +53,14 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _within(core: Any, model: Any, calibration: Calibration, names: Mapping[str, str], nncf: Any) -> tuple[Any, str]:
+def _within(
+    core: Any, model: Any, calibration: Calibration, names: Mapping[str, str], saturates: bool, nncf: Any
+) -> tuple[Any, str]:
     nncf.set_log_level(logging.ERROR)
     threads = physical_cores()
     images = nncf.Dataset(_one_by_one(calibration.images))
     advanced = nncf.AdvancedQuantizationParameters(
-        overflow_fix=nncf.OverflowFix.DISABLE if has_int8_dot_product() else nncf.OverflowFix.ENABLE
+        overflow_fix=nncf.OverflowFix.ENABLE if saturates else nncf.OverflowFix.DISABLE
     )
     subset = len(calibration.images[0])
     preset = nncf.QuantizationPreset.MIXED

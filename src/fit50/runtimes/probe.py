@@ -1,4 +1,7 @@
-"""Run as a fresh process: opens a bundle, predicts one image, prints the time and the peak memory as JSON."""
+"""Run as a fresh process: opens a bundle, predicts one image, prints the time and the peak memory as JSON.
+
+What the user can mend is printed as ``{"error": ...}``, with exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,19 @@ from pathlib import Path
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle
 from fit50.runtimes.verify import sample
+from fit50.spec.errors import UserError
 
 
 def main(folder: str, threads: str) -> None:
     """Prints ``{"memory": megabytes, "milliseconds": ...}``; the time includes the import of the runtime."""
-    bundle = Bundle.open(Path(folder))
-    images = sample(bundle, 1)
-    start = time.perf_counter()
-    runtime(bundle.manifest.runtime).open(bundle, int(threads)).run(*images)
+    try:
+        bundle = Bundle.open(Path(folder))
+        images = sample(bundle, 1)
+        start = time.perf_counter()
+        runtime(bundle.manifest.runtime).open(bundle, int(threads)).run(*images)
+    except UserError as error:
+        print(json.dumps({"error": str(error)}))
+        sys.exit(2)
     print(json.dumps({"milliseconds": (time.perf_counter() - start) * 1e3, "memory": _peak_bytes() / 1e6}))
 
 

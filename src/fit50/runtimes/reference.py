@@ -12,7 +12,6 @@ from fit50.runtimes.base import (
     Calibration,
     Images,
     Probabilities,
-    RuntimeName,
     Session,
     optional,
     refuse,
@@ -22,19 +21,23 @@ from fit50.spec.errors import BundleError, CheckpointError
 from fit50.spec.network import Network
 from fit50.spec.numerics import Precision
 from fit50.spec.request import Device
+from fit50.spec.runtimes import RuntimeName
 
 if TYPE_CHECKING:
     from fit50.weights.checkpoint import Checkpoint
 
 
 class TorchSession:
-    """A module in evaluation mode; ``threads`` of None leaves torch's setting alone."""
+    """A module in evaluation mode, its weights channels last as its maps are, which is faster.
+
+    ``threads`` of None leaves torch's setting alone.
+    """
 
     def __init__(self, torch: Any, checkpoint: Checkpoint, threads: int | None) -> None:
         from fit50.nn.deployed import Deployed
 
         self._torch, self._threads, self._inputs = torch, threads, len(checkpoint.network.inputs)
-        self._module = Deployed(checkpoint.module()).eval()
+        self._module = Deployed(checkpoint.module()).eval().to(memory_format=torch.channels_last)
 
     def run(self, *images: Images) -> Probabilities:
         """Probabilities (N, classes) of uint8 images (N, H, W, C), one array for each input. Raises DataError."""
@@ -63,7 +66,12 @@ class TorchReference:
         torch = optional("torch", needed_for="the reference runtime", extra="train")
         run = TorchSession(torch, checkpoint, None).run
         return write_bundle(
-            checkpoint, folder, self.name, lambda target: checkpoint.save(target / "model.safetensors"), run
+            checkpoint,
+            folder,
+            self.name,
+            lambda target: checkpoint.save(target / "model.safetensors"),
+            run,
+            _parameters,
         )
 
     def open(self, bundle: Bundle, threads: int) -> Session:
@@ -75,3 +83,9 @@ class TorchReference:
             return TorchSession(torch, Checkpoint.load(bundle.file(".safetensors")), threads)
         except CheckpointError as error:
             raise BundleError(f"{bundle.folder}: torch cannot read the model: {error}") from None
+
+
+def _parameters(folder: Path) -> int:
+    from fit50.weights.checkpoint import Checkpoint
+
+    return sum(tensor.numel() for tensor in Checkpoint.load(folder / "model.safetensors").tensors.values())
