@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 from fashion_images import fashion_dataset
+from seeds import ahead
 
 from fit50.data.dataset import Dataset
-from fit50.evaluate.intervals import difference
 from fit50.evaluate.metrics import correct
 from fit50.nn.compose import initial
 from fit50.nn.deployed import Deployed
@@ -146,7 +146,7 @@ def main() -> None:
     reported = np.arange(56_000, 60_000)
     found = {way: chosen(way, given) for way in SETTINGS}
     hits = {
-        way: np.array([answers(way, setting, rate, seed, reported, given) for seed in given.seeds], float)
+        way: np.array([answers(way, setting, rate, seed, reported, given) for seed in given.seeds])
         for way, (setting, rate, _) in found.items()
     }
     lines = []
@@ -160,10 +160,10 @@ def main() -> None:
         }
         text = f"{way:<17} {each.mean():.2f} % (n={len(each)} seeds, standard deviation {each.std(ddof=1):.2f})"
         for other in list(found)[: list(found).index(way)]:
-            ahead = difference(hits[way].mean(0), hits[other].mean(0))
-            points = 100 * (hits[way] - hits[other]).mean(1)
-            line[f"ahead of {other}"] = ahead.model_dump() | {"seeds": points.tolist()}
-            text += f"; ahead of {other} by {ahead.points:+.2f} [{ahead.low:+.2f}, {ahead.high:+.2f}]"
+            gap = ahead(hits[way], hits[other])
+            points = 100 * (hits[way].mean(1) - hits[other].mean(1))
+            line[f"ahead of {other}"] = gap.model_dump() | {"seeds": points.tolist()}
+            text += f"; ahead of {other} by {gap.points:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
         print(text)
         lines.append(line)
     watched = data(np.arange(8), reported, given.out / "cache").split("val")

@@ -29,13 +29,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from seeds import ahead
 from torch import Tensor
 
 from fit50.data.audit import Audit, Sizes
 from fit50.data.dataset import Dataset
 from fit50.data.decode import fit_image
 from fit50.data.images import Images
-from fit50.evaluate.intervals import difference
 from fit50.evaluate.metrics import correct
 from fit50.nn.compose import initial
 from fit50.nn.deployed import Deployed
@@ -208,8 +208,7 @@ def runs(base: Checkpoint, given: argparse.Namespace) -> Iterator[dict[str, Any]
 def summary(rows: list[dict[str, Any]], given: argparse.Namespace) -> list[dict[str, Any]]:
     """For each technique and way the mean curve with its range, and how far morphing is ahead at the end.
 
-    The interval is the paired bootstrap's over images, of the mean over the seeds; each seed's difference stands beside
-    it, for it does not hold the spread between seeds.
+    The interval is the bootstrap's over seeds and images (``ahead``); each seed's difference stands beside it.
     """
     lines = []
     for technique in ("control", *given.techniques):
@@ -218,20 +217,20 @@ def summary(rows: list[dict[str, Any]], given: argparse.Namespace) -> list[dict[
             mine = [row for row in rows if (row["technique"], row["way"]) == (technique, way)]
             if not mine:
                 continue
-            last[way] = np.array([row["correct"] for row in mine], float)  # (seeds, N)
+            last[way] = np.array([row["correct"] for row in mine])  # (seeds, N)
             curves = np.array([row["curve"] for row in mine])
             line = {"technique": technique, "way": way, "rate": mine[0]["rate"], "n": len(mine)}
             line |= {"mean": curves.mean(0).tolist(), "low": curves.min(0).tolist(), "high": curves.max(0).tolist()}
             if way != "morphed":
-                line["morphed_ahead"] = difference(last["morphed"].mean(0), last[way].mean(0)).model_dump()
-                line["seeds"] = (100 * (last["morphed"] - last[way]).mean(1)).tolist()
+                line["morphed_ahead"] = ahead(last["morphed"], last[way]).model_dump()
+                line["seeds"] = (100 * (last["morphed"].mean(1) - last[way].mean(1))).tolist()
             lines.append(line)
     steps = [epoch * (given.images // BATCH) for epoch in range(given.epochs + 1)]
     print(f"{'technique':<10} {'way':<9} {'rate':>6} {'n':>2}  " + "".join(f"{f'step {s}':>10}" for s in steps))
     for line in lines:
-        ahead = line.get("morphed_ahead")
-        text = f"  morphed ahead by {ahead['points']:+.1f} [{ahead['low']:+.1f}, {ahead['high']:+.1f}]" if ahead else ""
-        if ahead:
+        gap = line.get("morphed_ahead")
+        text = f"  morphed ahead by {gap['points']:+.1f} [{gap['low']:+.1f}, {gap['high']:+.1f}]" if gap else ""
+        if gap:
             text += f" (seeds {', '.join(f'{value:+.1f}' for value in line['seeds'])})"
         figures = "".join(f"{value:>10.1f}" for value in line["mean"])
         print(f"{line['technique']:<10} {line['way']:<9} {line['rate']:>6} {line['n']:>2}  {figures}{text}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.sshd import SSHD, Sshd, sshd
 from torch import Tensor
 
 from fit50.data.dataset import Dataset, open_dataset
@@ -26,6 +29,16 @@ LivedIn = Callable[..., Checkpoint]
 def one_thread() -> None:
     """Threads that wait for each other on a busy machine cost twenty times what they save on networks this small."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """An OpenSSH server on loopback, and on the PATH a client that may enter."""
+    if SSHD is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("needs OpenSSH's server and client (openssh-server)")
+    with sshd(tmp_path_factory.mktemp("sshd")) as started, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(started.folder / "bin"), prepend=os.pathsep)
+        yield started
 
 
 @pytest.fixture(scope="session")

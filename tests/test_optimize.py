@@ -12,15 +12,17 @@ import torch
 from tests.photos import tiny_request, write_photos
 
 from fit50.data.dataset import Dataset, open_dataset
-from fit50.optimize import Job, job_folder, judge, optimize, start_recipe
+from fit50.optimize import Job, job_folder, optimize, start_recipe
 from fit50.pipeline import realise
 from fit50.pipeline.realise import load
 from fit50.pipeline.store import Store
 from fit50.runtimes import measure
 from fit50.runtimes.base import Bundle
+from fit50.runtimes.place import Place
 from fit50.runtimes.verify import verify
 from fit50.search.objective import choice_rule, sentence
 from fit50.search.start import fitting_size, start_network
+from fit50.search.verdicts import judge
 from fit50.spec.monitor import Monitor
 from fit50.spec.outcome import Outcome
 from fit50.spec.recipe import Load
@@ -85,6 +87,20 @@ def test_the_job_leaves_its_results(job: Finished) -> None:
     assert (job.folder / "front.svg").read_text(encoding="utf-8").startswith("<svg")
     assert Request.read(job.folder / "request.yaml") == job.request
     assert not list(job.out.rglob("*.part"))
+
+
+def test_every_part_is_numbered_and_what_is_pruned_is_said(job: Finished, outcome: Outcome) -> None:
+    (kept,) = (trial.name for trial in outcome.trials if trial.kept)
+    parts = [line for line in job.said if line.startswith(("[", "to be pruned", "budget"))]
+    assert parts == [
+        "budget on cpu: no limits",
+        "[1/5] baseline",
+        "[2/5] control",
+        "[3/5] se",
+        f"to be pruned: {kept}, as none of the 3 is more accurate on validation",
+        "[4/5] pruned to 50%",
+        "[5/5] export and measure",
+    ]
 
 
 def test_the_outcome_says_what_was_asked_and_found(job: Finished, outcome: Outcome) -> None:
@@ -194,17 +210,12 @@ def test_the_choice_follows_the_budget(job: Finished, outcome: Outcome) -> None:
     floats = [c for c in outcome.candidates if c.score.latency and c.runtime != "torch"]
     fastest = min(floats, key=lambda c: c.score.latency.median if c.score.latency else 0)
     loose = job.request.model_copy(update={"budget": Budget(max_drop=100)})
-
-    class Asked:
-        request = loose
-
-    judged, chosen = judge(Asked(), list(outcome.candidates), answers)  # type: ignore[arg-type]
+    judged, chosen = judge(loose, outcome.candidates, answers)
     assert chosen.name == fastest.name
     assert chosen.verdict == "chosen"
     assert "x faster" in sentence(chosen, judged, loose)
     tight = job.request.model_copy(update={"budget": Budget(max_drop=100, size=fastest.score.size)})
-    Asked.request = tight
-    judged, _ = judge(Asked(), list(outcome.candidates), answers)  # type: ignore[arg-type]
+    judged, _ = judge(tight, outcome.candidates, answers)
     over = [c for c in judged if c.verdict == "over-budget"]
     assert over
     assert all("size" in c.reason for c in over)
@@ -245,7 +256,7 @@ def test_given_weights_are_the_baseline_where_they_know_the_classes(
         request = request.model_copy(update={"start": None})
     else:
         load(Load(network=start), classes, seed=0).save(Path(str(request.start)))
-    made = start_recipe(Job(request, tmp_path, Store(tmp_path / "steps"), dataset, 1, Monitor()), start)
+    made = start_recipe(Job(request, tmp_path, Store(tmp_path / "steps"), dataset, Place(), 1, Monitor()), start)
     trainings = [step for step in made.steps if isinstance(step, Train)]
     assert [step.epochs for step in trainings] == epochs
     assert [step.optimizer for step in trainings] == [

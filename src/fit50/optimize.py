@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,23 +16,25 @@ from fit50.compress.quantize import calibration, quantize
 from fit50.data.dataset import Dataset, open_dataset
 from fit50.evaluate.intervals import accuracy, difference
 from fit50.nn.cost import cost
-from fit50.pipeline.answers import Correct, file_answers, module_answers
+from fit50.pipeline.answers import Correct, files_answers, module_answers
+from fit50.pipeline.exporting import exported
 from fit50.pipeline.realise import realise, step_seed
 from fit50.pipeline.store import Store
 from fit50.report.figures import front_svg
 from fit50.report.html import report_html
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle, sha256
-from fit50.runtimes.measure import measure
+from fit50.runtimes.place import Place
+from fit50.runtimes.remote import place_of
 from fit50.search.feasible import feasible
-from fit50.search.front import costs, front
-from fit50.search.objective import choice_rule, choose, excesses, sentence
+from fit50.search.objective import sentence
 from fit50.search.space import grown, shrunk
 from fit50.search.start import refuse_other_splits, start_network
+from fit50.search.verdicts import judge
 from fit50.spec.digest import digest
-from fit50.spec.errors import RuntimeRefusal
+from fit50.spec.errors import BudgetError, RuntimeRefusal
 from fit50.spec.files import write_text
-from fit50.spec.machine import environment, physical_cores
+from fit50.spec.machine import physical_cores
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
 from fit50.spec.outcome import Candidate, Difference, Outcome, Trial
@@ -41,6 +45,20 @@ from fit50.weights.foreign import knows_classes
 from fit50.weights.origin import local_file
 
 
+@dataclass
+class Parts:
+    """Numbers the parts of a job aloud, such as ``[3/8] se``."""
+
+    monitor: Monitor
+    total: int
+    begun: int = 0
+
+    def begin(self, name: str) -> None:
+        """Says that the next part begins."""
+        self.begun += 1
+        self.monitor.say(f"[{self.begun}/{self.total}] {name}")
+
+
 @dataclass(frozen=True)
 class Job:
     """What every part of the main job needs."""
@@ -49,6 +67,7 @@ class Job:
     folder: Path
     store: Store
     dataset: Dataset
+    place: Place
     threads: int
     monitor: Monitor
 
@@ -66,11 +85,13 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
 
     Raises:
         DataError: the images cannot be used.
+        DeviceError: the device cannot be reached, or lacks a runtime.
         BudgetError: nothing can meet the budget; the nearest that can be met is named.
     """
     started = time.monotonic()
-    threads = request.device.threads or physical_cores()
-    torch.set_num_threads(threads)
+    place = place_of(request.device, request.runtimes)
+    threads = request.device.threads or place.facts.environment.cores
+    torch.set_num_threads(threads if request.device.ssh is None else physical_cores())
     start = start_network(request, out / "cache")
     if request.effort.keeps:
         groups(start)  # refuses what cannot be pruned before anything is read
@@ -88,19 +109,29 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         refuse_other_splits(request.start, dataset, request.seed)
     monitor.say(dataset.audit.summary())
     write_text(folder / "request.yaml", request.yaml())
-    job = Job(request, folder, Store(out / "steps"), dataset, threads, monitor)
+    job = Job(request, folder, Store(out / "steps"), dataset, place, threads, monitor)
 
     if (folder / "outcome.json").exists():
         monitor.say(f"{folder}: finished before; remove outcome.json to measure and choose anew")
         return Outcome.read(folder / "outcome.json")
-    keeps = feasible_keeps(job, start)
-    baseline, best, trials = grow(job, start)
+    monitor.say(f"budget on {request.device.name}: {request.budget}")
+    keeps = [keep for keep in sorted(feasible_keeps(job, start), reverse=True) if keep < 1]
+    baseline = start_recipe(job, start)
+    trained = {"baseline": baseline, **grown(baseline, start, request.effort)}
+    parts = Parts(monitor, len(trained) + len(keeps) + 1)
+    best, trials = grow(job, trained, parts)
     recipes = {"baseline": baseline, "grown": best} if best != baseline else {"baseline": baseline}
-    for keep in sorted(keeps, reverse=True):
-        if keep < 1:
-            recipes[f"pruned to {100 * keep:.4g}%"] = shrunk(best, keep, request.effort)
+    if keeps:
+        kept = next(trial for trial in trials if trial.kept)
+        monitor.say(f"to be pruned: {kept.name}, as none of the {len(trials)} is more accurate on validation")
+    for keep in keeps:
+        name = f"pruned to {100 * keep:.4g}%"
+        recipes[name] = shrunk(best, keep, request.effort)
+        parts.begin(name)
+        job.realise(recipes[name])
+    parts.begin("export and measure")
     candidates, answers = deploy(job, recipes)
-    judged, chosen = judge(job, candidates, answers)
+    judged, chosen = judge(request, candidates, answers)
 
     bundle = Bundle.open(out / str(chosen.bundle))
     test = dataset.split("test")
@@ -109,12 +140,12 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         classes=dataset.classes,
         images={name: len(split) for name, split in dataset.splits.items()},
         set_aside=tuple(f"{name}: {reason}" for name, reason in dataset.audit.set_aside),
-        environment=environment(threads),
+        environment=place.environment(threads),
         trials=trials,
         candidates=judged,
         chosen=chosen.name,
         sentence=sentence(chosen, judged, request),
-        test=accuracy(file_answers(bundle, test, threads)),
+        test=accuracy(files_answers(place, {chosen.name: bundle}, test, threads)[chosen.name]),
         seconds=time.monotonic() - started,
     )
     bundle.with_score(chosen.score, outcome.environment).copy(folder / "best")
@@ -125,12 +156,25 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
 
 
 def feasible_keeps(job: Job, start: Network) -> tuple[float, ...]:
-    """What the budget allows, found out once: a resumed job keeps to it."""
+    """What the budget allows, found out once: a resumed job keeps to it.
+
+    A refused job leaves no folder behind; what was measured is kept below ``out/cache``. Raises BudgetError.
+    """
     kept = job.folder / "feasible.json"
     if kept.exists():
         return tuple(json.loads(kept.read_text(encoding="utf-8")))
     head = start.head.model_copy(update={"classes": len(job.dataset.classes)})
-    keeps = feasible(start.model_copy(update={"head": head}), job.request, job.threads, job.monitor)
+    figures = job.store.folder.parent / "cache" / "figures"
+    try:
+        keeps = feasible(
+            start.model_copy(update={"head": head}), job.request, job.place, job.threads, figures, job.monitor
+        )
+    except BudgetError:
+        for name in ("request.yaml", "splits.json"):
+            (job.folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            job.folder.rmdir()
+        raise
     write_text(kept, json.dumps(keeps))
     return keeps
 
@@ -140,14 +184,11 @@ def job_folder(request: Request, out: Path) -> Path:
     return out / f"{Path(request.data).name}-{digest(request)[:8]}"
 
 
-def grow(job: Job, start: Network) -> tuple[Recipe, Recipe, tuple[Trial, ...]]:
-    """Trains the baseline, then each grown candidate and the control; gives the baseline and the best by validation."""
-    effort = job.request.effort
-    baseline = start_recipe(job, start)
-    recipes = {"baseline": baseline, **grown(baseline, start, effort)}
+def grow(job: Job, recipes: dict[str, Recipe], parts: Parts) -> tuple[Recipe, tuple[Trial, ...]]:
+    """Trains the baseline, then each grown candidate and the control; gives the best by validation."""
     hits: dict[str, Correct] = {}
-    for index, (name, recipe) in enumerate(recipes.items()):
-        job.monitor.say(f"[{index + 1}/{len(recipes)}] {name}")
+    for name, recipe in recipes.items():
+        parts.begin(name)
         hits[name] = module_answers(job.realise(recipe), job.dataset.split("val"))
         job.monitor.say(f"      validation accuracy {accuracy(hits[name])}")
     best = max(recipes, key=lambda name: float(hits[name].mean()))
@@ -166,7 +207,7 @@ def grow(job: Job, start: Network) -> tuple[Recipe, Recipe, tuple[Trial, ...]]:
                 reason=_trial_reason(name == best, compared, against),
             )
         )
-    return baseline, recipes[best], tuple(trials)
+    return recipes[best], tuple(trials)
 
 
 def start_recipe(job: Job, start: Network) -> Recipe:
@@ -194,13 +235,13 @@ def _trial_reason(kept: bool, compared: Difference | None, against: str) -> str:
 
 
 def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[str, Correct]]:
-    """Exports every recipe in every runtime and precision, measures the files in turns, and runs validation on them.
+    """Exports every recipe in every runtime and precision; measures and validates the files in turns on the device.
 
     Gives the candidates, the refused among them, and by name which validation images each file answers correctly.
     """
     candidates: list[Candidate] = []
     bundles: dict[str, Bundle] = {}
-    out = job.store.folder.parent
+    out, flags = job.store.folder.parent, job.place.facts.environment.isa
     for index, (label, recipe) in enumerate(recipes.items()):
         job.monitor.progress("export", index, len(recipes))
         checkpoint = job.realise(recipe)
@@ -210,13 +251,13 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
             forms += [
                 (fewer, recipe.then(step), name)
                 for name in job.request.runtimes
-                if not runtime(name).refusal(checkpoint.network, job.request.device, step.to)
+                if not runtime(name, flags).refusal(checkpoint.network, job.request.device, step.to)
             ]
-        if label == "baseline":
+        if label == "baseline" and "torch" in job.place.facts.runtimes:
             forms.append((checkpoint, recipe, "torch"))
         counted = cost(checkpoint.network)
         for form, made_by, name in forms:
-            folder = job.store.run(made_by, job.dataset.identity).bundle(name)
+            run = job.store.run(made_by, job.dataset.identity)
             candidate = Candidate(
                 name=f"{label} {name} {form.numerics.kind}",
                 network=label,
@@ -224,19 +265,19 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
                 runtime=name,
                 parameters=counted.parameters,
                 gmacs=counted.gmacs,
-                run=folder.parent.parent.name,
+                run=run.folder.name,
             )
             try:
-                bundle = _exported(job, form, made_by, name, folder)
+                given = partial(calibration, form, job.dataset, seed=step_seed(made_by))
+                bundle = exported(run, form, name, job.request.device, flags, given)
             except RuntimeRefusal as refusal:
                 candidates.append(candidate.model_copy(update={"verdict": "refused", "reason": str(refusal)}))
                 continue
             bundles[candidate.name] = bundle
-            candidates.append(candidate.model_copy(update={"bundle": str(folder.relative_to(out))}))
+            candidates.append(candidate.model_copy(update={"bundle": str(bundle.folder.relative_to(out))}))
     job.monitor.progress("export", len(recipes), len(recipes))
-    scores = measure(bundles, job.threads, monitor=job.monitor)
-    validation = job.dataset.split("val")
-    answers = {name: file_answers(bundle, validation, job.threads) for name, bundle in bundles.items()}
+    scores = job.place.measure(bundles, job.threads, monitor=job.monitor)
+    answers = files_answers(job.place, bundles, job.dataset.split("val"), job.threads)
     scored = [
         c.model_copy(update={"score": scores[c.name].model_copy(update={"accuracy": accuracy(answers[c.name])})})
         if c.name in bundles
@@ -249,54 +290,3 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
 def _int8_drop(request: Request) -> float:
     """How much int8 alone may lose: what the budget allows in all, or else 1 point."""
     return 1.0 if request.budget.max_drop is None else request.budget.max_drop
-
-
-def _exported(job: Job, checkpoint: Checkpoint, recipe: Recipe, name: str, folder: Path) -> Bundle:
-    """The bundle of a checkpoint, made (or refused) unless a call before has done so."""
-    if folder.exists():
-        return Bundle.open(folder)
-    kept = folder.with_name(f"{name}.refused")
-    if kept.exists():
-        raise RuntimeRefusal(kept.read_text(encoding="utf-8"))
-    chosen = runtime(name)
-    try:
-        if refusal := chosen.refusal(checkpoint.network, job.request.device):
-            raise RuntimeRefusal(refusal)
-        return chosen.export(checkpoint, folder, calibration(checkpoint, job.dataset, seed=step_seed(recipe)))
-    except RuntimeRefusal as refused:
-        write_text(kept, str(refused))
-        raise
-
-
-def judge(
-    job: Job, candidates: list[Candidate], answers: dict[str, Correct]
-) -> tuple[tuple[Candidate, ...], Candidate]:
-    """Gives every candidate its verdict, and the chosen one. Raises BudgetError."""
-    budget = job.request.budget
-    measured = [c for c in candidates if c.verdict != "refused"]
-    deployable = [c for c in measured if c.runtime != "torch"]
-    floats = [c for c in deployable if c.precision == "float32"]
-    best_float = min(floats, key=lambda c: (-float(answers[c.name].mean()), costs(c)))
-    points = 100 * float(answers[best_float.name].mean())
-    chosen = choose(deployable, budget, points)
-    offered = {c.name for c in front(deployable)}
-
-    def verdict(candidate: Candidate) -> dict[str, object]:
-        if candidate.verdict == "refused":
-            return {}
-        compared = difference(answers[candidate.name], answers[best_float.name])
-        over = "; ".join(excesses(candidate.score, budget, points))
-        if candidate.runtime == "torch":
-            found, reason = "reference", "the trained baseline as torch runs it; not offered"
-        elif candidate is chosen:
-            found, reason = "chosen", choice_rule(job.request)
-        elif over:
-            found, reason = "over-budget", over
-        elif candidate.name in offered:
-            found, reason = "front", "no other file is faster, smaller and more accurate"
-        else:
-            found, reason = "dominated", "another file is at least as fast, small and accurate"
-        return {"against_baseline": compared, "verdict": found, "reason": reason}
-
-    judged = tuple(c.model_copy(update=verdict(c)) for c in candidates)
-    return judged, next(c for c in judged if c.verdict == "chosen")

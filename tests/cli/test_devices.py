@@ -41,6 +41,8 @@ def test_two_processes_make_one_file(digits_folder: Path, tmp_path: Path) -> Non
         done = trained(digits_folder, folder, "--devices", count)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("validation accuracy") == 1
+        assert "GLOBAL_RANK" not in done.stderr
+        assert "UserWarning" not in done.stderr
         assert len(list(folder.glob("runs/steps/*/metrics.csv"))) == 1
         files.append(Checkpoint.load(folder / "model").tensors)
     for key, tensor in files[0].items():

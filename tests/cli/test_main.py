@@ -7,13 +7,14 @@ import sys
 
 import pytest
 from tests.cli.conftest import Fit50
+from torch.distributed import DistNetworkError
 
 from fit50.cli import verbs, zoo
 from fit50.cli.main import dotted
 from fit50.spec.errors import MissingExtraError, StorageError, UserError
 
 VERBS = (
-    *("optimize", "train", "morph", "prune", "quantize", "export"),
+    *("optimize", "train", "morph", "prune", "probe", "quantize", "export"),
     *("inspect", "benchmark", "evaluate", "compare", "predict", "verify", "zoo", "report"),
 )
 
@@ -105,6 +106,14 @@ def test_a_wrong_option_is_named(fit50: Fit50, words: tuple[str, ...], named: st
         (ModuleNotFoundError("nameless"), 1, "error: this is a fault of fit50: ModuleNotFoundError: nameless"),
         (KeyError("lost"), 1, "error: this is a fault of fit50: KeyError: 'lost'"),
         (AssertionError(), 1, "--debug shows where"),
+        (
+            RuntimeError("[gloo/transport/tcp/pair.cc:561] Connection closed by peer"),
+            1,
+            "another process of this training",
+        ),
+        (DistNetworkError("Connection closed by peer"), 1, "another process of this training"),
+        (ConnectionError("Connection closed by peer"), 1, "fault of fit50: ConnectionError: Connection closed by peer"),
+        (RuntimeError("Connection closed by peer"), 1, "fault of fit50: RuntimeError: Connection closed by peer"),
         (KeyboardInterrupt(), 130, "run the same command again"),
     ],
 )

@@ -11,7 +11,9 @@ from tests.cli.conftest import Fit50
 from tests.photos import write_photos
 
 from fit50.pipeline import realise
+from fit50.spec.errors import DataError
 from fit50.spec.outcome import Latency, Score
+from fit50.weights import foreign
 from fit50.weights.checkpoint import Checkpoint
 
 
@@ -103,7 +105,7 @@ def test_a_budget_that_cannot_be_met(fit50: Fit50, config: Path, out: Path, monk
     assert "latency: asked for 0.001 ms, the least measured is 0.25 ms" in ended.err
     assert "nothing was trained" in ended.err
     assert "Traceback" not in ended.err
-    assert not (out / "steps").exists()
+    assert {path.name for path in out.iterdir()} == {"cache"}, "a refused job has no folder"
     assert not list(out.rglob("*.safetensors"))
 
 
@@ -112,7 +114,10 @@ def test_a_budget_that_cannot_be_met(fit50: Fit50, config: Path, out: Path, monk
     [
         (("--efort", "quick"), "--efort"),
         (("--effort", "qick"), "--effort 'qick': unknown; did you mean 'quick'?"),
-        (("--latency", "fast"), "found 'fast'"),
+        (("--latency", "five"), "error: budget.latency: expected a number such as 5ms, found 'five'"),
+        (("--latency", "-5ms"), "error: budget.latency: expected a number greater than 0, such as 5ms, found '-5ms'"),
+        (("--min-accuracy", "0.9"), "error: budget.min_accuracy: expected percent, found 0.9; did you mean 90?"),
+        (("--set", "epocs=3"), "error: unknown field 'epocs'"),
         (("--latency", "5 parsecs"), "expected a number with a unit of us, µs, ms, s, found '5 parsecs'"),
         (("--latency", "0ms"), "latency"),
         (("--size", "5ms"), "expected a number with a unit of kb, mb, gb"),
@@ -188,6 +193,33 @@ def test_wrong_fields_of_pruning_and_training(fit50: Fit50, photos: Path, weight
     assert "seed" in refused(fit50, "train", photos, "--seed", "-1")
     assert "image_size" in refused(fit50, "train", photos, "--image-size", "0")
     assert "samples" in refused(fit50, "quantize", weights, photos, "--samples", "0")
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize(("depths", "said"), [("9,9", "layer1 has 1 blocks"), ("1,1,1", "expected 2 numbers")])
+def test_depths_that_a_network_has_not_are_refused_before_its_images_are_read(
+    fit50: Fit50, weights: Path, tmp_path: Path, depths: str, said: str, dry: tuple[str, ...]
+) -> None:
+    assert said in refused(fit50, "prune", weights, tmp_path / "nowhere", "--depths", depths, *dry)
+
+
+def test_pruning_reads_its_weights_once_before_the_recipe_does(
+    fit50: Fit50, photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, real = [], foreign.load_weights
+
+    def load(path: Path) -> Checkpoint:
+        loaded.append(path)
+        return real(path)
+
+    def enough(*given: object, **named: object) -> None:
+        raise DataError("enough")
+
+    monkeypatch.setattr(foreign, "load_weights", load)
+    monkeypatch.setattr(realise, "realise", enough)
+    ended = fit50("prune", weights, photos, "--output", tmp_path / "made", "--out", tmp_path / "runs")
+    assert ended.err.endswith("error: enough\n")
+    assert loaded == [weights]
 
 
 def test_weights_for_other_classes(fit50: Fit50, own: Path, weights: Path, tmp_path: Path) -> None:

@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Fit50
 
+from fit50.cli.stopping import stopped_by_sigterm
+from fit50.train.stopping import stop_requests
 from fit50.weights.checkpoint import Checkpoint
 
 OPTIONS = ("--network", "resnet18", "--image-size", "16", "--batch", "16", "--train.epochs", "4")
@@ -51,3 +55,27 @@ def test_a_training_that_is_asked_to_stop_goes_on_later(
     assert "validation accuracy" in printed
     assert epochs(tmp_path) == [str(epoch) for epoch in range(1, 5)]
     assert Checkpoint.load(tmp_path / "model.safetensors").classes == ("digit0", "digit1", "digit2", "digit3")
+
+
+def swallowed() -> None:
+    """Asks this process to stop, in the middle of work that lets no Exception out."""
+    with suppress(Exception):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    raise AssertionError("the work went on")
+
+
+def test_a_job_is_stopped_whatever_it_is_doing(fit50: Fit50, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("fit50.optimize.optimize", lambda *given: swallowed())
+    ended = fit50("optimize", "--config", config)
+    assert ended.code == 143
+    assert "stopped by SIGTERM; what optimize" in ended.err
+    assert "run the same command again to go on" in ended.err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_training_takes_the_signal_first() -> None:
+    with stopped_by_sigterm(), stop_requests() as asked:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert asked.signal == signal.SIGTERM, "it ends its step, and keeps its state"

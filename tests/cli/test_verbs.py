@@ -142,6 +142,14 @@ def test_predict_of_what_is_no_image(fit50: Fit50, bundle: Path, tmp_path: Path,
     assert "Traceback" not in ended.err
 
 
+def test_predict_of_a_folder(fit50: Fit50, bundle: Path, photos: Path) -> None:
+    ended = fit50("predict", bundle, photos / "red")
+    assert ended.code == 2
+    assert ended.err == (
+        f"error: {photos}/red: expected image files, found a folder; name the files in it, such as {photos}/red/*.jpg\n"
+    )
+
+
 def test_evaluate_a_bundle_and_its_weights(fit50: Fit50, bundle: Path, weights: Path, photos: Path) -> None:
     of_file = facts(fit50("evaluate", bundle, photos, "--json").out)
     of_module = facts(fit50("evaluate", weights, photos, "--json").out)
@@ -195,8 +203,15 @@ def test_quantize(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> 
     )
     assert ended.code == 0, ended.err
     made = Bundle.open(tmp_path / "int8")
-    assert facts(ended.out)["size_mb"] == made.size
+    found = facts(ended.out)
+    assert found["size_mb"] == made.size
     assert made.manifest.precision == "int8"
+    compared = found["damage"]["comparison"]
+    for which, model in (("old", weights), ("new", tmp_path / "int8")):
+        assert compared[which] == facts(fit50("evaluate", model, photos, "--json").out)["accuracy"]
+    points = compared["new"]["correct"] - compared["old"]["correct"]
+    assert compared["difference"]["points"] == pytest.approx(100 * points / compared["old"]["n"])
+    assert compared["difference"]["low"] < compared["difference"]["points"] < compared["difference"]["high"]
 
 
 @pytest.mark.parametrize("verb", ["export", "quantize"])
@@ -250,6 +265,23 @@ def test_a_dry_run_does_nothing(
     if flags:
         facts(ended.out)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_says_what_would_be_done(fit50: Fit50, config: Path, weights: Path, tmp_path: Path) -> None:
+    words = ("optimize", "--config", config, "--max-drop", "1.5", "--latency", "5", "--dry-run")
+    said = fit50(*words).out
+    assert "budget   latency at most 5 ms, at most 1.5 points of accuracy below the best float file, on cpu\n" in said
+    assert "baseline resnet50 from scratch, 1 epochs, at 16x16 pixels\n" in said
+    assert "grow     se, and a control that only trains on; 1 epochs each\n" in said
+    assert "prune    the most accurate of these to 50 % of its GMACs; 1 epochs each\n" in said
+    assert "openvino, onnxruntime: float32, int8, and half precision where the device has it\n" in said
+    own = fit50("optimize", "--config", config, "--start", weights, "--set", "edits=[]", "--dry-run").out
+    assert f"baseline {weights} as it is, not trained, at 16x16 pixels\n" in own
+    known = Checkpoint.load(weights)
+    Checkpoint(known.network, known.tensors, ("a", "b", "c")).save(tmp_path / "other.safetensors")
+    other = fit50("optimize", "--config", config, "--start", "other.safetensors", "--set", "edits=[]", "--dry-run").out
+    assert "its classifier drawn anew, for the weights tell other classes apart" in other
+    assert "; fine-tuned, 1 epochs, at 16x16 pixels\n" in other
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fit50.compress.quantize import calibration, quantize
 from fit50.data.dataset import Dataset
-from fit50.spec.errors import NotBuiltError
 from fit50.spec.network import Network
 from fit50.spec.numerics import Half, Int8
 from fit50.spec.recipe import Quantize
@@ -34,9 +35,21 @@ def test_numerics_name_the_calibration(
     assert calibration(before, digits, seed=1) is None
 
 
-def test_training_through_the_rounding_is_not_built(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
-    with pytest.raises(NotBuiltError, match="method 'qat' is not built yet; use ptq"):
-        quantize(lived_in(narrow((1,))), Quantize(method="qat"), digits)
+def test_training_through_the_rounding_keeps_weights_and_ranges(
+    narrow: Narrow, lived_in: LivedIn, digits: Dataset, tmp_path: Path
+) -> None:
+    before = lived_in(narrow((1,), width=8), classes=digits.classes)
+    step = Quantize(method="qat", epochs=1, batch=32, max_drop=2)
+    after = quantize(before, step, digits, seed=1, saved=tmp_path / "state")
+    after.save(tmp_path / "model.safetensors")
+    again = Checkpoint.load(tmp_path / "model.safetensors")
+    assert again.numerics == after.numerics
+    assert isinstance(again.numerics, Int8)
+    assert again.numerics.learned is not None
+    assert all(least < largest for least, largest in again.numerics.learned.ranges.values())
+    assert again.tensors.keys() == before.tensors.keys()
+    assert not torch.equal(again.tensors["conv1.weight"], before.tensors["conv1.weight"])
+    assert again.module()(torch.zeros(1, 3, 16, 16)).isfinite().all()
 
 
 def test_half_precision_needs_no_images(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:

@@ -17,6 +17,7 @@ from fit50.pipeline import realise as module
 from fit50.pipeline.realise import realise, step_seed
 from fit50.pipeline.store import Store
 from fit50.runtimes.base import sha256
+from fit50.spec.damage import Damage
 from fit50.spec.errors import CheckpointError, SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
@@ -87,6 +88,22 @@ def test_pruned_with_the_parent_as_teacher(
     assert trained == [recipe.steps[1], recovery]
     assert store.run(pruned.prefix(3), dataset.identity).model.exists()
     assert result.tensors["layer1.0.conv1.weight"].numel() < 8 * 8
+
+
+def test_a_pruning_says_what_it_broke(recipe: Recipe, dataset: Dataset, store: Store) -> None:
+    class Listener(Monitor):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    said: list[str] = []
+    pruned = recipe.then(Prune(keep=0.5, multiple=2, samples=16))
+    realise(pruned, dataset, store, Listener())
+    found = Damage.read(store.run(pruned, dataset.identity).folder / "damage.json")
+    assert found.comparison.old.n == len(dataset.split("val"))
+    assert [layer.name for layer in found.layers] == ["layer1.0", "layer2.0"]
+    assert said == [f"prune, before recovery: validation accuracy {found}"]
+    realise(pruned, dataset, store, Listener())
+    assert len(said) == 1
 
 
 def test_quantize_says_int8_and_keeps_nothing(recipe: Recipe, dataset: Dataset, store: Store) -> None:

@@ -23,7 +23,7 @@ UNKNOWN = Measured(
     throughput=Spread(median=50, low=40, high=55, n=6),
     settled=False,
 )
-START = Spread(median=350, low=340, high=380, n=5)
+START = Spread(median=350, low=340, high=380, n=6)
 WHERE = Environment(
     processor="Some Processor",
     isa=("avx2", "avx512_vnni"),
@@ -57,6 +57,16 @@ def test_each_figure_has_its_interval_and_its_floor() -> None:
     assert " ".join(known) == "runs/int8 2 1 1 5.62 ±0.4 % 5.80 6.50 120 178 ±0.9 % 3.75 arithmetic 1.5"
     assert " ".join(row(text, "runs/old", 1)) == "runs/old 2 1 1 20.00 ±20.0 % ? - - 60 50 ±20.0 % - -"
     assert "floor -: the bundle does not say what it computes" in text
+
+
+def test_few_values_have_no_interval_and_zero_has_no_share() -> None:
+    few = Spread(median=350, low=340, high=380, n=5)
+    files = {name: file.model_copy(update={"cold_start": few}) for name, file in FOUND.files.items()}
+    spread = UNKNOWN.throughput.model_copy(update={"n": 3})
+    drawn = UNKNOWN.model_copy(update={"throughput": spread, "energy": Spread(median=0, low=0, high=0, n=6)})
+    text = benchmark_text(FOUND.model_copy(update={"files": files, "measured": (SETTLED, drawn)}))
+    assert row(text, "runs/int8", 0)[3:] == ["25.91", "350", "140"]
+    assert " ".join(row(text, "runs/old", 1)) == "runs/old 2 1 1 20.00 ? - - 60 50 - - 0.000"
 
 
 def test_where_and_what_was_assumed_is_said() -> None:

@@ -91,6 +91,13 @@ def test_what_was_asked_for_besides() -> None:
     ]
 
 
+def test_a_gain_under_corruptions_is_not_called_a_loss() -> None:
+    gained = Robustness(corruptions=(), mean=ESTIMATE, relative_drop=Estimate(value=-4.2, low=-6, high=1.5))
+    assert evaluation_text(made(robustness=gained), "val").splitlines()[-1] == (
+        "no accuracy is lost: 4.2 % [-1.5, 6.0] of that on the images as they are is gained"
+    )
+
+
 def test_a_comparison() -> None:
     lost = tuple(Flip(name=f"cats/{i}.png", label="cat", old="cat", new="dog") for i in range(12))
     won = Flip(name="won.png", label="cat", old="dog", new="cat")

@@ -4,6 +4,7 @@ from tests.report.test_html import Page
 
 from fit50.report.inspection import COLUMNS, inspection_text
 from fit50.report.inspection_page import SHOWN, inspection_html, pictured
+from fit50.spec.advice import PAPER
 from fit50.spec.inspection import Advice, InputFacts, Inspection, Labels, Suspect, Twin
 
 HOSTILE = "</style><b>&\"'${x}"
@@ -45,6 +46,15 @@ def test_the_text_says_what_matters():
     assert "cost            4.09 GMACs (resnet50)" in lines
     assert "duplicates      none" in lines
     assert lines[-1] == "Nothing here asks for advice."
+
+
+def test_the_paper_is_named_once_where_it_is_cited():
+    cited = PIECE.model_copy(update={"source": "Zhao and Leong: " + "much that is on the page " * 9})
+    lines = inspection_text(made(), (cited, cited, PIECE)).splitlines()
+    assert lines.count("    a technique (Zhao and Leong)") == 2
+    assert "    a technique (not the paper's)" in lines
+    assert [line for line in lines if line.startswith("Zhao")] == [PAPER]
+    assert PAPER not in inspection_text(made(), (PIECE,))
 
 
 def test_of_many_files_the_first_are_named_and_leaks_before_others():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fit50.nn.cost import cost
+from fit50.runtimes.place import Place
 from fit50.search import feasible as module
 from fit50.search.feasible import feasible
 from fit50.spec.errors import BudgetError, SpecError
@@ -17,9 +18,9 @@ from fit50.spec.numerics import Numerics
 from fit50.spec.outcome import Latency, Score
 from fit50.spec.presets import EFFORTS, resnet
 from fit50.spec.request import Budget, Request
-from fit50.weights.checkpoint import Checkpoint
 
 EFFORT = EFFORTS["quick"].model_copy(update={"keeps": (0.25, 0.5)})
+NOWHERE = Path("nowhere")
 Measured = Callable[[float, str], Mapping[str, Score]]
 
 
@@ -46,8 +47,10 @@ def measured(network: Network, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mea
     def replace(by: Measured) -> list[tuple[float, str]]:
         asked: list[tuple[float, str]] = []
 
-        def scores(checkpoint: Checkpoint, numerics: Numerics, request: Request, threads: int) -> Mapping[str, Score]:
-            keep = min((1, 0.5, 0.25), key=lambda keep: abs(keep - cost(checkpoint.network).gmacs / whole))
+        def scores(
+            untrained: module._Untrained, numerics: Numerics, request: Request, *rest: object
+        ) -> Mapping[str, Score]:
+            keep = min((1, 0.5, 0.25), key=lambda keep: abs(keep - cost(untrained.network).gmacs / whole))
             asked.append((keep, numerics.kind))
             return by(keep, numerics.kind)
 
@@ -61,7 +64,7 @@ def test_without_a_limit_on_costs_nothing_is_measured(
     network: Network, measured: Callable[[Measured], list[tuple[float, str]]]
 ) -> None:
     asked = measured(lambda keep, kind: {"onnxruntime": score(1)})
-    assert feasible(network, request(max_drop=0.5, min_accuracy=99), 1, Monitor()) == (1.0, 0.5, 0.25)
+    assert feasible(network, request(max_drop=0.5, min_accuracy=99), Place(), 1, NOWHERE, Monitor()) == (1.0, 0.5, 0.25)
     assert asked == []
 
 
@@ -72,7 +75,7 @@ def test_a_fraction_that_pruning_cannot_reach_is_refused_at_once(
     wish = request(max_drop=1)
     wish = wish.model_copy(update={"effort": EFFORT.model_copy(update={"keeps": (0.5, 0.001)})})
     with pytest.raises(SpecError, match=r"keep=0\.001 cannot be reached"):
-        feasible(network, wish, 1, Monitor())
+        feasible(network, wish, Place(), 1, NOWHERE, Monitor())
     assert asked == []
 
 
@@ -80,7 +83,7 @@ def test_all_fit_once_the_largest_does(
     network: Network, measured: Callable[[Measured], list[tuple[float, str]]]
 ) -> None:
     asked = measured(lambda keep, kind: {"onnxruntime": score(4 * keep)})
-    assert feasible(network, request(latency=4), 1, Monitor()) == (1.0, 0.5, 0.25)
+    assert feasible(network, request(latency=4), Place(), 1, NOWHERE, Monitor()) == (1.0, 0.5, 0.25)
     assert asked == [(1, "float32")]
 
 
@@ -88,27 +91,27 @@ def test_fractions_too_slow_in_every_form_are_dropped(
     network: Network, measured: Callable[[Measured], list[tuple[float, str]]]
 ) -> None:
     asked = measured(lambda keep, kind: {"onnxruntime": score(4 * keep * (0.5 if kind == "int8" else 1))})
-    assert feasible(network, request(latency=1.2), 1, Monitor()) == (0.5, 0.25)
+    assert feasible(network, request(latency=1.2), Place(), 1, NOWHERE, Monitor()) == (0.5, 0.25)
     forms = ("float32", "bf16", "fp16", "int8")
     assert asked == [*((1, form) for form in forms), *((0.5, form) for form in forms), (0.25, "float32")]
 
 
 def test_a_precision_that_no_runtime_has_is_not_measured(network: Network) -> None:
     form = module._untrained(network, 1)
-    assert module._scores(form, module.Half(kind="bf16"), request(size=1), 1) == {}
+    assert module._scores(form, module.Half(kind="bf16"), request(size=1), Place(), 1, NOWHERE) == {}
 
 
 def test_one_runtime_that_fits_is_enough(
     network: Network, measured: Callable[[Measured], list[tuple[float, str]]]
 ) -> None:
     measured(lambda keep, kind: {"onnxruntime": score(9), "openvino": score(1)})
-    assert feasible(network, request(latency=1), 1, Monitor()) == (1.0, 0.5, 0.25)
+    assert feasible(network, request(latency=1), Place(), 1, NOWHERE, Monitor()) == (1.0, 0.5, 0.25)
 
 
 def test_each_cost_is_a_limit(network: Network, measured: Callable[[Measured], list[tuple[float, str]]]) -> None:
     measured(lambda keep, kind: {"onnxruntime": score(1, mb=8 * keep, peak=100 * keep)})
-    assert feasible(network, request(size=4), 1, Monitor()) == (0.5, 0.25)
-    assert feasible(network, request(memory=25), 1, Monitor()) == (0.25,)
+    assert feasible(network, request(size=4), Place(), 1, NOWHERE, Monitor()) == (0.5, 0.25)
+    assert feasible(network, request(memory=25), Place(), 1, NOWHERE, Monitor()) == (0.25,)
 
 
 def test_where_none_fits_the_nearest_is_named(
@@ -116,27 +119,43 @@ def test_where_none_fits_the_nearest_is_named(
 ) -> None:
     measured(lambda keep, kind: {"onnxruntime": score(4 * keep * (0.5 if kind == "int8" else 1), mb=8 * keep)})
     with pytest.raises(BudgetError) as error:
-        feasible(network, request(latency=0.1, size=1), 1, Monitor())
+        feasible(network, request(latency=0.1, size=1), Place(), 1, NOWHERE, Monitor())
     text = str(error.value)
     assert "latency: asked for 0.1 ms, the least measured is 0.5 ms (25% of the GMACs, int8, onnxruntime)" in text
     assert "size: asked for 1 MB, the least measured is 2 MB (25% of the GMACs, float32, onnxruntime)" in text
     assert "memory" not in text
     assert "nothing was trained" in text
+    assert "remove nowhere to measure it again" in text
 
 
-def test_real_files_are_measured_and_leave_nothing(
-    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    found = feasible(network, request(latency=1000, size=1000), 1, Monitor())
+def test_real_files_are_measured_once(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    figures = tmp_path / "figures"
+    found = feasible(network, request(latency=1000, size=1000), Place(), 1, figures, Monitor())
     assert found == (1.0, 0.5, 0.25)
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+    def never(*given: object, **named: object) -> None:
+        raise AssertionError("this was measured before")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "measure", never)
+        patch.setattr(module, "compose", never)
+        assert feasible(network, request(latency=2000), Place(), 1, figures, Monitor()) == found
+        with pytest.raises(AssertionError, match="measured before"):
+            feasible(network, request(latency=1000), Place(), 2, figures, Monitor())
+    peak = Score(memory=300, latency=Latency(median=1, low=1, high=1, p95=1, n=1), size=1)
+    monkeypatch.setattr(Place, "measure", lambda self, bundles, threads, **options: dict.fromkeys(bundles, peak))
+    assert feasible(network, request(memory=400), Place(), 1, figures, Monitor()) == found, "memory was not known"
+    (kept,) = figures.iterdir()
+    assert Score.read(kept) == peak
 
 
-def test_a_real_file_is_larger_in_float_than_in_int8_allows(network: Network) -> None:
+def test_a_real_file_is_larger_in_float_than_in_int8_allows(network: Network, tmp_path: Path) -> None:
     form = module._untrained(network, 0.5)
     scores = {
-        numerics.kind: module._scores(form, numerics, request(size=1), 1)["onnxruntime"]
+        numerics.kind: module._scores(form, numerics, request(size=1), Place(), 1, tmp_path)["onnxruntime"]
         for numerics in (module.Float32(), module._INT8)
     }
     assert scores["int8"].size is not None

@@ -19,6 +19,7 @@ def test_the_tree_is_pinned() -> None:
             "CheckpointError": {},
             "BundleError": {},
             "RuntimeRefusal": {},
+            "DeviceError": {},
             "BudgetError": {},
             "MissingExtraError": {},
             "StorageError": {},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -130,7 +132,37 @@ def test_a_folder_that_cannot_be_put_in_place_is_not_lost(tmp_path: Path, monkey
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write_folder(tmp_path / "a", lambda folder: (folder / "b").write_text("new"))
-    assert [path.read_text() for path in tmp_path.rglob("b")] == ["old"]
+    assert (tmp_path / "a" / "b").read_text() == "old"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("again", [None, RuntimeError("no"), "new"])
+def test_a_kill_between_the_two_renames_loses_neither_folder(tmp_path: Path, again: Exception | str | None) -> None:
+    path = tmp_path / "a"
+    write_folder(path, lambda folder: (folder / "b").write_text("old"))
+    kill = """
+import os, pathlib, signal, sys
+from fit50.spec.files import write_folder
+real = os.replace
+def killed(source, target):
+    real(source, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.replace = killed
+write_folder(pathlib.Path(sys.argv[1]), lambda folder: (folder / "b").write_text("lost"))
+"""
+    assert subprocess.run([sys.executable, "-c", kill, path], check=False).returncode == -signal.SIGKILL
+    assert not path.exists()
+
+    def fill(folder: Path) -> None:
+        assert (path / "b").read_text() == "old", "it is back at once"
+        if isinstance(again, Exception):
+            raise again
+        (folder / "b").write_text(again or "old")
+
+    with contextlib.suppress(RuntimeError):
+        write_folder(path, fill)
+    assert (path / "b").read_text() == ("new" if again == "new" else "old")
+    assert names(tmp_path) == ["a"]
 
 
 @pytest.mark.parametrize("before", [False, True])
@@ -142,10 +174,10 @@ def test_a_folder_that_another_process_puts_there_meanwhile_is_kept(tmp_path: Pa
     def late(folder: Path) -> None:
         (folder / "mine.txt").write_text("mine")
         if before:
-            path.rename(tmp_path / ".bundle.0.part")
+            path.rename(tmp_path / f".bundle.{os.getppid()}.old")
         path.mkdir()
         (path / "theirs.txt").write_text("theirs")
 
     write_folder(path, late)
     assert names(path) == ["theirs.txt"]
-    assert names(tmp_path) == ["bundle"]
+    assert names(tmp_path) == ([f".bundle.{os.getppid()}.old"] if before else []) + ["bundle"]

@@ -97,3 +97,9 @@ def test_the_environment_is_this_machines() -> None:
     assert found.versions["python"] == platform.python_version()
     assert found.versions["torch"] == version("torch")
     assert found.versions["fit50"] == version("fit50")
+
+
+def test_another_processor_is_judged_by_its_own_flags() -> None:
+    assert machine.has_int8_dot_product(("avx2", "avx_vnni")) and not machine.has_int8_dot_product(("avx2",))
+    assert machine.has_bf16(("amx_bf16",)) and not machine.has_bf16(())
+    assert machine.has_fp16(("asimdhp",)) and not machine.has_fp16(())

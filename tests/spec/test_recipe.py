@@ -37,6 +37,11 @@ def test_a_teacher_may_be_any_step_before(after: int) -> None:
     assert recipe.steps[2].teacher == Teacher(after=after)
 
 
+def test_half_precision_with_the_defaults_of_int8_is_itself() -> None:
+    half = Quantize(to="fp16")
+    assert Quantize.parse(half.model_dump()) == half
+
+
 def test_steps_may_repeat() -> None:
     steps = (LOAD, Prune(keep=0.7), Train(), Prune(keep=0.7), Train(), Quantize())
     assert Recipe(steps=(LOAD,), seed=3).then(*steps[1:]) == Recipe(steps=steps, seed=3)
@@ -58,6 +63,7 @@ def test_steps_may_repeat() -> None:
         (Train, {"ema": 1.0}, "less than 1"),
         (Train, {"precision": "fp16"}, "bf16"),
         (Quantize, {"max_drop": -1}, "greater than or equal to 0"),
+        (Quantize, {"to": "bf16", "samples": 9, "lr": 1}, "bf16 needs none of what int8 does, found lr, samples"),
         (Quantize, {"bits": 4}, "unknown field 'bits'"),
     ],
 )

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from fit50.spec.digest import edit
 from fit50.spec.errors import SpecError
-from fit50.spec.request import Budget
+from fit50.spec.presets import EFFORTS
+from fit50.spec.request import Budget, Device, Request, Ssh
 
 
 @pytest.mark.parametrize(
@@ -44,12 +46,15 @@ def test_size_and_memory_have_units_of_bytes(size: Any, megabytes: float) -> Non
         ("latency", "5MB", "expected a number with a unit of us, µs, ms, s, found '5MB'"),
         ("size", "10MiB", "expected a number with a unit of kb, mb, gb, found '10MiB'"),
         ("latency", "1.2.3ms", "expected a number such as 5ms, found '1.2.3ms'"),
-        ("latency", "fast", "latency"),
+        ("latency", "five", "latency: expected a number such as 5ms, found 'five'"),
+        ("size", "", "size: expected a number such as 10MB, found ''"),
         ("latency", "-5ms", "greater than 0"),
         ("latency", "0s", "greater than 0"),
         ("latency", "1e999s", "finite"),
         ("max_drop", -1, "max_drop"),
         ("min_accuracy", 101, "min_accuracy"),
+        ("min_accuracy", 0.9, "min_accuracy: expected percent, found 0.9; did you mean 90?"),
+        ("min_accuracy", 1, "did you mean 100?"),
         ("latencies", 5, "unknown field 'latencies'; did you mean 'latency'?"),
     ],
 )
@@ -59,5 +64,53 @@ def test_a_budget_that_is_none_is_refused(field: str, text: Any, message: str) -
     assert message in str(caught.value)
 
 
+def test_a_budget_says_its_units() -> None:
+    budget = Budget(latency="5", size=10, memory="1GB", min_accuracy=90)
+    assert str(budget) == (
+        "latency at most 5 ms, size at most 10 MB, memory at most 1000 MB, "
+        "at most 1 points of accuracy below the best float file, at least 90 % of validation right"
+    )
+    assert str(Budget(max_drop=None)) == "no limits"
+    assert Budget(min_accuracy=0).min_accuracy == 0
+
+
+def test_a_fault_is_placed_once() -> None:
+    with pytest.raises(SpecError, match=r"^budget\.latency: expected a number such as 5ms, found 'five'$"):
+        edit(Request(data="photos", effort=EFFORTS["quick"]), "budget.latency", "five")
+
+
 def test_a_budget_with_units_is_the_budget_without() -> None:
     assert Budget(latency="0.005s") == Budget(latency=5.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "ssh"),
+    [
+        ("ssh://pi@camera", Ssh("pi@camera", None, "python3")),
+        ("ssh://camera", Ssh("camera", None, "python3")),
+        ("ssh://some.body@10.0.0.7:2222/", Ssh("some.body@10.0.0.7", "2222", "python3")),
+        ("ssh://pi@[fe80::1%eth0]:22", Ssh("pi@fe80::1%eth0", "22", "python3")),
+        ("ssh://pi@camera?python=/opt/a%20b/bin/python", Ssh("pi@camera", None, "/opt/a b/bin/python")),
+        ("cpu", None),
+    ],
+)
+def test_a_device_is_here_or_reached_over_ssh(name: str, ssh: Ssh | None) -> None:
+    assert Device(name=name).ssh == ssh
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("gpu", "pi@camera", "ssh://", "ssh://pi@", "ssh://-oProxyCommand=x", "ssh://-l@camera", "ssh://a b"),
+        *("ssh://a:b", "ssh://camera/path", "ssh://camera?pyhton=3", "ssh://pi:word@camera", "ssh://camera\n"),
+    ],
+)
+def test_a_device_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(SpecError, match=r"expected cpu or ssh://user@host\[:port\]"):
+        Device.parse({"name": name})
+
+
+def test_a_device_keeps_its_identity() -> None:
+    assert Device().canonical() == {}
+    assert Device(threads=4).canonical() == {"threads": 4}
+    assert Device(name="ssh://pi@camera").canonical() == {"name": "ssh://pi@camera"}

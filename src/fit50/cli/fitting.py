@@ -7,14 +7,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fit50.cli.options import DryRun, Json, Pair, Set, Threads, Weights, edited, emit, network_edits
+from fit50.cli.options import DryRun, Json, On, Pair, Set, Threads, Weights, edited, emit, network_edits
+from fit50.cli.planning import plan
 from fit50.cli.screen import Screen
+from fit50.cli.stopping import stopped_by_sigterm
 from fit50.spec.digest import edit
 from fit50.spec.errors import SpecError
 from fit50.spec.outcome import Outcome
 from fit50.spec.presets import EFFORTS
 from fit50.spec.request import Request
 from fit50.spec.value import suggestion
+
+_LIMIT = Parameter(allow_leading_hyphen=True)  # -5ms is refused as a limit, not taken for an option
 
 
 def optimize(
@@ -27,12 +31,16 @@ def optimize(
     ] = None,
     *,
     pair: Pair = None,
-    device: str = "cpu",
-    latency: Annotated[str | None, Parameter(help="Largest median time for one image, such as 5ms.")] = None,
-    size: Annotated[str | None, Parameter(help="Largest file, such as 10MB.")] = None,
-    memory: Annotated[str | None, Parameter(help="Largest peak memory of a process, such as 300MB.")] = None,
+    device: On | None = None,
+    latency: Annotated[
+        str | None, _LIMIT, Parameter(help="Largest median time for one image, such as 5ms; 5 is milliseconds.")
+    ] = None,
+    size: Annotated[str | None, _LIMIT, Parameter(help="Largest file, such as 10MB; 10 is megabytes.")] = None,
+    memory: Annotated[
+        str | None, _LIMIT, Parameter(help="Largest peak memory of a process, such as 300MB; 300 is megabytes.")
+    ] = None,
     max_drop: Annotated[float | None, Parameter(help="Points of accuracy that may be lost (default 1).")] = None,
-    min_accuracy: Annotated[float | None, Parameter(help="Least validation accuracy in percent.")] = None,
+    min_accuracy: Annotated[float | None, Parameter(help="Least validation accuracy in percent, such as 90.")] = None,
     start: Weights = None,
     network: Annotated[str | None, Parameter(help="A network of the zoo to train (default resnet50).")] = None,
     image_size: Annotated[int | None, Parameter(help="Pixels; by default what suits the images.")] = None,
@@ -48,6 +56,8 @@ def optimize(
     """Fit a ResNet-50 to images, a device and a budget; the main job.
 
     Example: fit50 optimize photos/ --latency 5ms --max-drop 1.0
+
+    Example: fit50 optimize photos/ --latency 50ms --device ssh://pi@camera
     """
     request = _request(
         config,
@@ -69,24 +79,15 @@ def optimize(
         },
         set_,
     )
-    from fit50.optimize import job_folder, optimize
-    from fit50.report.text import front_table
-    from fit50.search.start import start_network
+    with stopped_by_sigterm():
+        from fit50.optimize import job_folder, optimize
+        from fit50.report.text import front_table
 
-    if dry_run:
-        chosen = start_network(request)
-        sizes = " and ".join(f"{image.height}x{image.width}" for image in chosen.inputs)
-        keeps = ", ".join(f"to {keep:.0%}" for keep in request.effort.keeps) or "nothing"
-        emit(
-            request.canonical(),
-            f"would grow the baseline by {', '.join(request.effort.techniques)} at {sizes}, "
-            f"prune {keeps}, export and measure each in "
-            f"{', '.join(request.runtimes)}, float32 and int8, below {job_folder(request, out)}:\n\n{request.yaml()}",
-            as_json,
-        )
-        return
-    outcome = optimize(request, out, Screen())
-    folder = job_folder(request, out)
+        folder = job_folder(request, out)
+        if dry_run:
+            emit(request.canonical(), plan(request, folder), as_json)
+            return
+        outcome = optimize(request, out, Screen())
     text = (
         f"{front_table(outcome)}\n\nTest accuracy of the chosen file: {outcome.test}\n"
         f"Report:  {folder / 'report.html'}\nDeploy:  {folder / 'best'}\n"

@@ -38,7 +38,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if debug:
             raise
-        if "Connection closed by peer" in str(error):
+        if _of_training(error) and "Connection closed by peer" in str(error):
             _end("error: another process of this training has ended; its message says why", 1)
         if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _TRAINING:
             install = "install it with: pip install 'fit50[train]'"
@@ -58,6 +58,11 @@ def dotted(words: Sequence[str]) -> list[str]:
         path, value = match.groups()
         result += ["--set", f"{path}={next(rest, '') if value is None else value}"]
     return result
+
+
+def _of_training(error: Exception) -> bool:
+    """Whether torch.distributed raised this: a class of its own, or what gloo, which it calls, has only words for."""
+    return type(error).__module__ == "torch.distributed" or (type(error) is RuntimeError and "gloo/" in str(error))
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from fit50.cli.options import (
-    Deployable,
     DryRun,
     Json,
     Pair,
-    RuntimeName,
     Seed,
     Set,
     edited,
@@ -26,11 +24,16 @@ from fit50.cli.options import (
 from fit50.cli.screen import Screen
 from fit50.spec.digest import edit
 from fit50.spec.errors import BundleError, CheckpointError, SpecError
+from fit50.spec.machine import physical_cores
 from fit50.spec.monitor import Monitor
 from fit50.spec.numerics import Float32, Half, Numerics
 from fit50.spec.presets import EFFORTS
 from fit50.spec.recipe import Load, Prune, Quantize, Recipe
+from fit50.spec.runtimes import Deployable, RuntimeName
 from fit50.spec.training import Teacher, Train
+
+if TYPE_CHECKING:
+    from fit50.weights.checkpoint import Checkpoint
 
 
 def provenance(weights: Path | str | None) -> Mapping[str, str] | None:
@@ -71,14 +74,23 @@ def prune(
         if not text.startswith(("prune.", "train.")):
             raise SpecError(f"--set {text}: expected a field of prune or train, such as prune.importance=bn")
     fields = {"keep": 0.5 if keep is None and depths is None else keep, "depths": depths and depths.split(",")}
-    steps: list[Prune | Train] = [edited(Prune.parse(fields, "prune"), known["prune"])]
+    pruning = edited(Prune.parse(fields, "prune"), known["prune"])
+    steps: list[Prune | Train] = [pruning]
     if recover:
         trained = EFFORTS["quick"].recover.model_copy(update={"teacher": Teacher(after=1)})
         steps.append(edited(edit(trained, "epochs", recover), known["train"]))
+    from fit50.compress.depth import refuse_depths
+    from fit50.compress.groups import groups
+    from fit50.weights.foreign import load_weights
+
+    start = load_weights(model)
+    groups(start.network)  # refuses what cannot be pruned before anything is read
+    if pruning.depths is not None:
+        refuse_depths(start.network, pruning.depths)
     loaded = Load(weights=str(model), sha256=file_digest(model))
-    drawn = split_seed(seed, provenance(model))
+    drawn = split_seed(seed, start.provenance)
     recipe = Recipe.parse({"steps": (loaded, *steps), "seed": drawn}, "prune")
-    make(recipe, data, output, out, dry_run, as_json, pair)
+    make(recipe, data, output, out, dry_run, as_json, pair, start=start)
 
 
 def make(
@@ -91,8 +103,12 @@ def make(
     pair: str | None = None,
     asked: tuple[int | None, int | None] = (None, None),
     trackers: tuple[str, ...] = (),
+    start: Checkpoint | None = None,
 ) -> None:
-    """Realises a recipe on the devices of so many machines, and writes its checkpoint to ``output``."""
+    """Realises a recipe on the devices of so many machines, and writes its checkpoint to ``output``.
+
+    ``start`` is what the recipe loads where that says no network; the data must then have its classes.
+    """
     if trackers:
         from fit50.train.logging import refuse_missing
 
@@ -100,14 +116,13 @@ def make(
     if dry_run:
         emit(recipe.canonical(), recipe.yaml(), as_json)
         return
-    from fit50.compress.groups import groups
     from fit50.evaluate.intervals import accuracy
     from fit50.nn.cost import cost
     from fit50.pipeline.answers import module_answers
     from fit50.pipeline.realise import realise
     from fit50.pipeline.store import Store
     from fit50.train.devices import devices, launched
-    from fit50.weights.foreign import load_weights, refuse_other_classes
+    from fit50.weights.foreign import refuse_other_classes
 
     if output.is_dir():
         raise CheckpointError(f"{output}: expected a file to write, found a folder; choose another --output")
@@ -116,14 +131,12 @@ def make(
     screen = Screen() if fabric.is_global_zero else Monitor()
     first = recipe.steps[0]
     assert isinstance(first, Load)
-    network = first.network or load_weights(str(first.weights)).network
-    prunes = any(isinstance(step, Prune) for step in recipe.steps)
-    if prunes:
-        groups(network)  # refuses what cannot be pruned before anything is read
+    network = start.network if start else first.network
+    assert network is not None
     with fabric.rank_zero_first():
         dataset = resident(data, network, out, recipe.seed, screen, pair)
-    if prunes:
-        refuse_other_classes(load_weights(str(first.weights)), dataset.classes, str(first.weights))
+    if start:
+        refuse_other_classes(start, dataset.classes, str(first.weights))
     screen.say(dataset.audit.summary())
     store = Store(out / "steps", writes=fabric.is_global_zero)
     checkpoint = realise(recipe, dataset, store, screen, devices=used, trackers=trackers)
@@ -151,7 +164,7 @@ def quantize(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Make an int8 bundle of a trained network, within a loss of accuracy.
+    """Make an int8 bundle of a trained network, within a loss of accuracy; and say what it loses.
 
     Example: fit50 quantize model.safetensors photos/ --runtime openvino --max-drop 0.5 --output int8/
     """
@@ -159,8 +172,11 @@ def quantize(
     if dry_run:
         emit(step.canonical(), f"would quantise {model} for {runtime} into {output}:\n{step.yaml()}", as_json)
         return
+    from fit50.compress.damage import damage
     from fit50.compress.quantize import calibration
     from fit50.compress.quantize import quantize as quantized
+    from fit50.pipeline.answers import file_answer, module_answer
+    from fit50.report.damage import damage_text
     from fit50.runtimes import runtime as runtime_named
     from fit50.weights.foreign import load_weights, refuse_other_classes
 
@@ -171,7 +187,12 @@ def quantize(
     refuse_other_classes(checkpoint, dataset.classes, str(model))
     form = quantized(checkpoint, step, dataset)
     bundle = runtime_named(runtime).export(form, output, calibration(form, dataset, seed=drawn))
-    emit({"bundle": str(output), "size_mb": bundle.size}, f"{output}: {bundle.size:.2f} MB, int8, {runtime}", as_json)
+    lost = damage(
+        module_answer(checkpoint), file_answer(bundle, physical_cores()), dataset.split("val"), dataset.classes, drawn
+    )
+    size = f"{output}: {bundle.size:.2f} MB, int8, {runtime}"
+    text = f"{size}\n\nbefore: the trained network in float32; after: the file\n{damage_text(lost)}"
+    emit({"bundle": str(output), "size_mb": bundle.size, "damage": lost.model_dump()}, text, as_json)
 
 
 def export(

@@ -8,10 +8,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from fit50.cli.options import Json, emit
+from fit50.cli.options import Json, On, emit
 from fit50.cli.screen import Screen
 from fit50.spec.errors import SpecError
-from fit50.spec.machine import physical_cores
+from fit50.spec.request import Device
 
 _COUNTS = Parameter(validator=Number(gte=1), consume_multiple=True, negative="")
 
@@ -19,10 +19,11 @@ _COUNTS = Parameter(validator=Number(gte=1), consume_multiple=True, negative="")
 def benchmark(
     bundles: Annotated[tuple[Path, ...], Parameter(help="One or more bundles, measured in turns.", negative="")],
     *,
+    device: On = "cpu",
     threads: Annotated[
         tuple[int, ...] | None,
         _COUNTS,
-        Parameter(help="One or more counts; by default the number of cores."),
+        Parameter(help="One or more counts; by default the number of the device's cores."),
     ] = None,
     streams: Annotated[
         tuple[int, ...],
@@ -40,27 +41,32 @@ def benchmark(
     ] = 60.0,
     as_json: Json = False,
 ) -> None:
-    """Measure bundles on this machine: latency, throughput, cold start, size, memory, energy, beside the floor.
+    """Measure bundles on a device: latency, throughput, cold start, size, memory, energy, beside the floor.
 
-    The floor is the least time that the machine could need: bytes and operations over its measured rates.
+    The floor is the least time that the device could need: bytes and operations over its measured rates.
 
     Example: fit50 benchmark runs/photos-1a2b3c4d/best other/bundle --threads 1 2 --streams 1 2
+
+    Example: fit50 benchmark runs/photos-1a2b3c4d/best --device ssh://pi@camera
     """
     from fit50.report.benchmark import benchmark_text
     from fit50.runtimes.base import Bundle
-    from fit50.runtimes.benchmark import benchmark as measured
+    from fit50.runtimes.remote import place_of
     from fit50.spec.benchmark import Load, Until
 
+    opened = {str(path): Bundle.open(path) for path in bundles}
+    place = place_of(Device.parse({"name": device}, "--device"))
+    counts = threads or (place.facts.environment.cores,)
     loads = [
         Load(threads=count, streams=shared, batch=batch)
-        for count in threads or (physical_cores(),)
+        for count in counts
         for shared in streams
         for batch in batches
         if count % shared == 0
     ]
     if not loads:
-        counts, found = (", ".join(map(str, given)) for given in (threads or (physical_cores(),), streams))
-        raise SpecError(f"--streams: expected a count that divides one of the threads {counts}, found {found}")
+        of, found = (", ".join(map(str, given)) for given in (counts, streams))
+        raise SpecError(f"--streams: expected a count that divides one of the threads {of}, found {found}")
     until = Until(tolerance=tolerance, rounds=rounds, seconds=seconds)
-    result = measured({str(path): Bundle.open(path) for path in bundles}, loads, until, Screen())
+    result = place.benchmark(opened, loads, until, Screen())
     emit(result.model_dump(), benchmark_text(result), as_json)

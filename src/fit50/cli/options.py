@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -13,7 +13,9 @@ from cyclopts.validators import Number
 from fit50.spec.digest import edit, scalar
 from fit50.spec.errors import SpecError
 from fit50.spec.monitor import Monitor
-from fit50.spec.recipe import Edit
+from fit50.spec.recipe import Edit, Prune
+from fit50.spec.request import Budget, Effort
+from fit50.spec.training import Train
 from fit50.spec.value import Value
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ Set = Annotated[
     Parameter(name="--set", negative="", help="PATH=VALUE: any field of the spec; --train.epochs 30 says the same."),
 ]
 Threads = Annotated[int | None, Parameter(validator=Number(gte=1), help="By default the number of cores.")]
+On = Annotated[
+    str,
+    Parameter(
+        name="--device", help="cpu, which is this machine's, or ssh://user@host[:port][?python=/path/of/python there]."
+    ),
+]
 Seed = Annotated[
     int | None,
     Parameter(validator=Number(gte=0), help="Of the splits; by default the one that the model was trained with."),
@@ -42,8 +50,20 @@ Weights = Annotated[
         "timm:seresnet50.ra2_in1k, hf:owner/repo, caffe:file.pth."
     ),
 ]
-RuntimeName = Literal["openvino", "onnxruntime", "torch"]
-Deployable = Literal["openvino", "onnxruntime"]
+
+
+_FIELDS: dict[str, dict[str, type[Value]]] = {
+    "optimize": {"budget": Budget, "effort": Effort, "effort.train": Train},
+    "train": {"train": Train},
+    "prune": {"prune": Prune, "train": Train},
+}
+
+
+def field_hint(verb: str, option: str) -> str:
+    """`` Did you mean --train.epochs?`` for an unknown ``--epochs``, where it is a field of what the verb takes."""
+    name = option.lstrip("-").replace("-", "_")
+    paths = [path for path, kind in _FIELDS.get(verb, {}).items() if name in kind.model_fields]
+    return f" Did you mean --{paths[0]}.{name}?" if paths else ""
 
 
 def emit(facts: object, text: str, as_json: bool) -> None:

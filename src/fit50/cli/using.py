@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from fit50.cli.options import Json, Threads, emit
+from fit50.cli.options import Json, On, Threads, emit
 from fit50.spec.machine import physical_cores
 from fit50.spec.network import Input, Network
+from fit50.spec.request import Device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +57,9 @@ def _grouped(images: tuple[Path, ...], network: Network) -> list[tuple[Path, ...
     """The files, so many at a time as the network has inputs. Raises DataError."""
     from fit50.spec.errors import DataError
 
+    for path in images:
+        if path.is_dir():
+            raise DataError(f"{path}: expected image files, found a folder; name the files in it, such as {path}/*.jpg")
     count, names = len(network.inputs), " ".join(image.name for image in network.inputs)
     groups = [images[place : place + count] for place in range(0, len(images), count)]
     if len(images) % count:
@@ -82,15 +86,18 @@ def _pixels(path: Path, image: Input, network: Network) -> NDArray[np.uint8]:
     return np.zeros((image.height, image.width, image.channels), np.uint8)
 
 
-def verify(bundle: Path, *, threads: Threads = None, as_json: Json = False) -> None:
-    """Check a bundle: its files' digests, and that it answers here as it did where it was made.
+def verify(bundle: Path, *, device: On = "cpu", threads: Threads = None, as_json: Json = False) -> None:
+    """Check a bundle: its files' digests, and that it answers on a device as it did where it was made.
 
     Example: fit50 verify runs/photos-1a2b3c4d/best
+
+    Example: fit50 verify runs/photos-1a2b3c4d/best --device ssh://pi@camera
     """
     from fit50.runtimes.base import Bundle
-    from fit50.runtimes.verify import verify as verified
+    from fit50.runtimes.remote import place_of
 
-    found = verified(Bundle.open(bundle), threads or physical_cores())
+    opened, place = Bundle.open(bundle), place_of(Device.parse({"name": device}, "--device"))
+    found = place.verify(opened, threads or place.facts.environment.cores)
     text = (
         f"{bundle}: model files unchanged; {found.same_answers} of {found.images} golden answers the same; largest "
         f"difference of a probability {found.largest_difference:.2g} (allowed {found.tolerance:.2g})"

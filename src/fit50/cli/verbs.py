@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from fit50.cli import fitting, growing, inspecting, judging, making, measuring, training, using, zoo
+from fit50.cli import fitting, growing, inspecting, judging, making, measuring, probing, training, using, zoo
 
 app = App(
     name="fit50",
@@ -19,6 +19,7 @@ for verb in (
     training.train,
     growing.morph,
     making.prune,
+    probing.probe,
     making.quantize,
     making.export,
     measuring.benchmark,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from fit50.cli.options import Deployable, Json, Threads, emit
+from fit50.cli.options import Json, Threads, emit
 from fit50.cli.screen import Screen
 from fit50.spec.machine import environment, physical_cores
 from fit50.spec.presets import NETWORKS
 from fit50.spec.presets import network as preset
+from fit50.spec.runtimes import Deployable
 
 if TYPE_CHECKING:
     from fit50.spec.network import Network

@@ -22,7 +22,7 @@ def shallower(checkpoint: Checkpoint, depths: tuple[int, ...], kind: str, images
 
     Raises SpecError where a stage has fewer blocks, or would lose one whose shortcut is not the identity.
     """
-    _refuse(checkpoint.network, depths)
+    refuse_depths(checkpoint.network, depths)
     branches = _branches(checkpoint, kind, images)
     stages: list[Stage] = []
     places: dict[str, str] = {}
@@ -43,12 +43,8 @@ def shallower(checkpoint: Checkpoint, depths: tuple[int, ...], kind: str, images
     return checkpoint.with_(network=checkpoint.network.model_copy(update={"stages": tuple(stages)}), tensors=tensors)
 
 
-def _free(stage: Stage) -> list[str]:
-    """The names of the blocks that can leave."""
-    return [f"{stage.name}.{i}" for i, block in enumerate(stage.blocks) if block.shortcut == "identity"]
-
-
-def _refuse(network: Network, depths: tuple[int, ...]) -> None:
+def refuse_depths(network: Network, depths: tuple[int, ...]) -> None:
+    """Raises SpecError unless so many blocks can be left in each stage of a network."""
     if len(depths) != len(network.stages):
         raise SpecError(f"prune.depths: expected {len(network.stages)} numbers, one for each stage, found {depths}")
     for stage, depth in zip(network.stages, depths, strict=True):
@@ -58,6 +54,11 @@ def _refuse(network: Network, depths: tuple[int, ...]) -> None:
                 f"prune.depths: {stage.name} has {most} blocks, of which {least} must stay (at least one, and those "
                 f"whose shortcut is not the identity); expected {least} to {most}, found {depth}"
             )
+
+
+def _free(stage: Stage) -> list[str]:
+    """The names of the blocks that can leave."""
+    return [f"{stage.name}.{i}" for i, block in enumerate(stage.blocks) if block.shortcut == "identity"]
 
 
 def _branches(checkpoint: Checkpoint, kind: str, images: Split) -> dict[str, float]:

@@ -23,9 +23,10 @@ class Normalize(nn.Module):
         self.flipped = image.order == "bgr"
 
     def forward(self, images: Tensor) -> Tensor:
+        images = images.float().permute(0, 3, 1, 2)  # floats first: few runtimes move bytes about
         if self.flipped:
-            images = images.flip(3)
-        return images.permute(0, 3, 1, 2).float() * self.scale + self.offset
+            images = images.flip(1)
+        return images * self.scale + self.offset
 
 
 class Deployed(nn.Module):

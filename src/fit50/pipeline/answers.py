@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,9 +13,11 @@ from fit50.evaluate.views import View
 from fit50.nn.deployed import Deployed
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle
+from fit50.runtimes.place import BATCH, Place
 from fit50.weights.checkpoint import Checkpoint
 
 Correct = NDArray[np.bool_]
+_CHUNK = 1 << 27  # bytes of one input's images that a device gets at once
 
 
 def module_answer(checkpoint: Checkpoint) -> Answer:
@@ -32,6 +36,11 @@ def module_answers(checkpoint: Checkpoint, images: View) -> Correct:
     return correct(module_answer(checkpoint), images)
 
 
-def file_answers(bundle: Bundle, images: View, threads: int, batch: int = 50) -> Correct:
-    """Which images of a split the deployed file answers correctly (N,)."""
-    return correct(file_answer(bundle, threads), images, batch=batch)
+def files_answers(place: Place, bundles: Mapping[str, Bundle], images: View, threads: int) -> dict[str, Correct]:
+    """Which images of a split each deployed file answers correctly on its device (N,), by the files' names."""
+    inputs = [image for bundle in bundles.values() for image in bundle.manifest.network.inputs]
+    largest = max(image.height * image.width * image.channels for image in inputs)
+    size = BATCH * max(1, _CHUNK // (BATCH * largest))
+    chunks = (tuple(each.numpy() for each in batch.images) for batch in images.batches(size))
+    found = [{name: each.argmax(1) for name, each in part.items()} for part in place.answers(bundles, chunks, threads)]
+    return {name: np.concatenate([part[name] for part in found]) == images.labels for name in bundles}

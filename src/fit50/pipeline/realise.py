@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from fit50.compress import prune, quantize
+from fit50.compress.damage import JUDGES, checkpoint_damage
 from fit50.data.dataset import Dataset
 from fit50.evaluate.metrics import largest_difference
 from fit50.nn.compose import compose
@@ -15,6 +16,7 @@ from fit50.pipeline.store import Run, RunLog, Store
 from fit50.runtimes.base import sha256
 from fit50.spec.digest import digest
 from fit50.spec.errors import CheckpointError, SpecError
+from fit50.spec.files import write_text
 from fit50.spec.monitor import Monitor
 from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Step
 from fit50.spec.training import Teacher, Train
@@ -50,7 +52,7 @@ def realise(
 ) -> Checkpoint:
     """The checkpoint that a recipe leads to on a data set.
 
-    The results of Train and Prune are kept in the store, and the longest finished prefix is taken from there; the
+    The results of Train, Prune and QAT are kept in the store, and the longest finished prefix is taken from there; the
     other steps take no time worth keeping. A killed call, repeated, goes on where it was and ends with the same bits.
 
     Args:
@@ -66,7 +68,7 @@ def realise(
 
 def _realise(recipe: Recipe, work: _Work) -> Checkpoint:
     last = recipe.steps[-1]
-    keeps = isinstance(last, Train | Prune)
+    keeps = isinstance(last, Train | Prune) or (isinstance(last, Quantize) and last.trains)
     run = work.store.run(recipe, work.dataset.identity) if keeps else None
     if run is not None and run.model.exists():
         return Checkpoint.load(run.model)
@@ -82,6 +84,8 @@ def _realise(recipe: Recipe, work: _Work) -> Checkpoint:
     if run is not None and work.store.writes:
         origin = {"recipe": digest(recipe), "dataset": work.dataset.identity, "seed": str(recipe.seed)}
         result = replace(result, provenance={**(result.provenance or {}), **origin})
+        if isinstance(last, Prune):
+            _report_damage(before, result, work, run)
         result.save(run.model)
         run.training.unlink(missing_ok=True)
     return result
@@ -97,9 +101,10 @@ def _performed(before: Checkpoint, step: Step, recipe: Recipe, work: _Work, run:
             assert run is not None
             return _trained(before, step, recipe, work, run)
         case Prune():
-            return prune(before, step, work.dataset, seed=seed)
+            return prune(before, step, work.dataset, seed=seed, monitor=work.monitor)
         case Quantize():
-            return quantize(before, step, work.dataset)
+            saved = run.training if run is not None else None
+            return quantize(before, step, work.dataset, seed=seed, saved=saved, monitor=work.monitor)
         case Load():
             raise AssertionError("a recipe loads only in its first step")
         case _:
@@ -121,6 +126,14 @@ def _trained(before: Checkpoint, step: Train, recipe: Recipe, work: _Work, run: 
             teaching=teacher,
             devices=work.devices,
         )
+
+
+def _report_damage(before: Checkpoint, after: Checkpoint, work: _Work, run: Run) -> None:
+    """Says what a pruning broke, judged on validation images before any recovery, and keeps it in the run's folder."""
+    images = work.dataset.split("val").take(JUDGES, 0)
+    found = checkpoint_damage(before, after, images, work.dataset.classes)
+    write_text(run.folder / "damage.json", found.model_dump_json(indent=1))
+    work.monitor.say(f"prune, before recovery: validation accuracy {found}")
 
 
 def _morphed(before: Checkpoint, step: Morph, dataset: Dataset, seed: int, monitor: Monitor, n: int = 64) -> Checkpoint:

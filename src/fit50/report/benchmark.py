@@ -7,7 +7,7 @@ from textwrap import fill
 
 from fit50.report.columns import columns
 from fit50.report.markup import shorten
-from fit50.spec.benchmark import Benchmark, File, Floor, Measured, Noise, Spread
+from fit50.spec.benchmark import FEWEST, Benchmark, File, Floor, Measured, Noise, Spread
 from fit50.spec.outcome import Environment, Latency
 
 _COLUMNS = 110
@@ -20,7 +20,7 @@ _LOADS = (
 
 
 def benchmark_text(found: Benchmark) -> str:
-    """Medians, plus or minus the longer side of their 95 % interval, and what they are worth."""
+    """Medians, plus or minus the longer side of their 95 % interval where they have one, and what they are worth."""
     return "\n".join(_lines(found))
 
 
@@ -51,7 +51,7 @@ def _file(name: str, file: File) -> tuple[str, ...]:
         file.runtime,
         file.precision,
         f"{file.size:.2f}",
-        _spread(file.cold_start, ".0f"),
+        _spread(file.cold_start, ".0f", file.cold_start.n),
         f"{file.memory:.0f}",
     )
 
@@ -63,14 +63,14 @@ def _load(each: Measured) -> tuple[str, ...]:
         str(load.threads),
         str(load.streams),
         str(load.batch),
-        _spread(calls, ".2f") + ("" if each.settled else " ?"),
+        _spread(calls, ".2f", each.throughput.n) + ("" if each.settled else " ?"),
         _figure(calls.p90, ".2f"),
         _figure(calls.p99, ".2f"),
         str(calls.n),
-        _spread(each.throughput, ".0f"),
+        _spread(each.throughput, ".0f", each.throughput.n),
         _floor(each.floor),
         _figure(each.times_floor, ".1f"),
-        "-" if each.energy is None else _spread(each.energy, ".3f"),
+        "-" if each.energy is None else _spread(each.energy, ".3f", each.energy.n),
     )
 
 
@@ -127,9 +127,10 @@ def _noise(noise: Noise) -> str:
     )
 
 
-def _spread(spread: Spread | Latency, form: str) -> str:
-    side = max(spread.median - spread.low, spread.high - spread.median)
-    return f"{spread.median:{form}} ±{100 * side / spread.median:.1f} %"
+def _spread(spread: Spread | Latency, form: str, values: int) -> str:
+    """The median; plus or minus the longer side of its interval where so many values have one, and it has a share."""
+    median, side = spread.median, max(spread.median - spread.low, spread.high - spread.median)
+    return f"{median:{form}}" + (f" ±{100 * side / median:.1f} %" if values >= FEWEST and median else "")
 
 
 def _figure(value: float | None, form: str) -> str:

@@ -57,8 +57,12 @@ def _robustness(found: Robustness) -> Iterator[str]:
         for each in found.corruptions
     ]
     yield from columns([*rows, ("mean", *[""] * 5, _percent(found.mean))])
-    if found.relative_drop is not None:
-        yield f"of the accuracy on the images as they are, {_percent(found.relative_drop)} is lost"
+    drop = found.relative_drop
+    if drop is not None and drop.value >= 0:
+        yield f"of the accuracy on the images as they are, {_percent(drop)} is lost"
+    elif drop is not None:
+        gain = Estimate(value=-drop.value, low=-drop.high, high=-drop.low)
+        yield f"no accuracy is lost: {_percent(gain)} of that on the images as they are is gained"
 
 
 def comparison_text(comparison: Comparison, split: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 
 from fit50.report.markup import shorten
+from fit50.spec.advice import PAPER
 from fit50.spec.inspection import Advice, Inspection, Labels, Twin
 
 COLUMNS = 110
@@ -126,7 +127,10 @@ def _advice(advice: Sequence[Advice]) -> Iterator[str]:
                 break_long_words=False,
                 break_on_hyphens=False,
             )
+    if any(each.source.startswith(PAPER.partition(",")[0]) for each in advice):
+        yield f"\n{PAPER}"
 
 
 def _origin(advice: Advice) -> str:
-    return f"{advice.technique} ({advice.source})"
+    """What it is called and who says so; what they say is on the page."""
+    return f"{advice.technique} ({advice.source.partition(':')[0]})"

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fit50.compress.groups import groups, narrowed
-from fit50.compress.prune import widths_within
+from fit50.compress.widths import widths_within
 from fit50.nn.compose import compose
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle, Calibration
 from fit50.runtimes.graph import golden_images
-from fit50.runtimes.measure import measure
+from fit50.runtimes.place import Place
 from fit50.search.objective import excesses
+from fit50.spec.digest import digest
 from fit50.spec.errors import BudgetError
+from fit50.spec.files import write_text
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
 from fit50.spec.numerics import Float32, Half, Int8, Numerics
@@ -29,11 +34,14 @@ from fit50.weights.checkpoint import Checkpoint
 _INT8 = Int8(dataset="untrained", samples=16, max_drop=100)
 
 
-def feasible(network: Network, request: Request, threads: int, monitor: Monitor) -> tuple[float, ...]:
+def feasible(
+    network: Network, request: Request, place: Place, threads: int, figures: Path, monitor: Monitor
+) -> tuple[float, ...]:
     """The fractions of multiply-accumulates, 1 among them, at which an untrained network meets the costs, or nearly.
 
     Each fraction is exported in each runtime, in float32, in half precision where there is any, and in int8, until one
-    form is within the budget; a smaller fraction of one that passed in float32 passes too.
+    form is within the budget on its device; a smaller fraction of one that passed in float32 passes too. What was
+    measured is kept in the folder ``figures``, so another budget is answered without measuring it again.
 
     Raises SpecError where pruning cannot reach a fraction, and BudgetError, with the nearest budget that can be met,
     where none passes.
@@ -47,9 +55,9 @@ def feasible(network: Network, request: Request, threads: int, monitor: Monitor)
     tried: dict[str, Score] = {}
     for index, keep in enumerate(keeps):
         monitor.progress("feasibility", index, len(keeps))
-        checkpoint = _untrained(network, keep)
+        untrained = _untrained(network, keep)
         for numerics in (Float32(), Half(kind="bf16"), Half(kind="fp16"), _INT8):
-            scores = _scores(checkpoint, numerics, request, threads)
+            scores = _scores(untrained, numerics, request, place, threads, figures)
             fits = [name for name, score in scores.items() if not excesses(score, budget, None)]
             tried |= {f"{keep:.0%} of the GMACs, {numerics.kind}, {name}": score for name, score in scores.items()}
             if fits and numerics.kind == "float32":
@@ -58,7 +66,7 @@ def feasible(network: Network, request: Request, threads: int, monitor: Monitor)
                 passed.append(keep)
                 break
     if not passed:
-        raise BudgetError(_nearest(tried, request))
+        raise BudgetError(_nearest(tried, request, figures))
     return tuple(passed)
 
 
@@ -68,32 +76,58 @@ def _generous(budget: Budget) -> Budget:
     return Budget(**{name: 1.2 * limit for name, limit in limits.items() if limit is not None}, max_drop=None)
 
 
-def _untrained(network: Network, keep: float) -> Checkpoint:
-    """A network with random weights and, below 1, with all its groups narrowed alike."""
+@dataclass(frozen=True)
+class _Untrained:
+    """A network with random weights, drawn once, when they are needed."""
+
+    network: Network
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        return compose(self.network).state_dict()
+
+
+def _untrained(network: Network, keep: float) -> _Untrained:
+    """The network, below 1 with all its groups narrowed alike."""
     if keep < 1:
         found = groups(network)
         scores = {group.name: torch.linspace(0, 1, group.width) for group in found}
         network = narrowed(network, widths_within(network, Prune(keep=keep), found, scores))
-    return Checkpoint(network, compose(network).state_dict())
+    return _Untrained(network)
 
 
-def _scores(checkpoint: Checkpoint, numerics: Numerics, request: Request, threads: int) -> dict[str, Score]:
-    """Quick measurements of a checkpoint's file in each runtime."""
-    images = tuple(golden_images(image, 16) for image in checkpoint.network.inputs)
-    calibration = Calibration(images, images, np.zeros(16, np.int64), max_drop=100)
-    checkpoint = replace(checkpoint, numerics=numerics)
-    with tempfile.TemporaryDirectory() as folder:
-        bundles: dict[str, Bundle] = {
-            name: runtime(name).export(checkpoint, Path(folder) / name, calibration)
-            for name in request.runtimes
-            if not runtime(name).refusal(checkpoint.network, request.device, numerics.kind)
-        }
-        if not bundles:
-            return {}
-        return measure(bundles, threads, rounds=5, batch=1, memory=request.budget.memory is not None)
+def _scores(
+    untrained: _Untrained, numerics: Numerics, request: Request, place: Place, threads: int, figures: Path
+) -> dict[str, Score]:
+    """Quick measurements of the network's file in each runtime; what is kept in ``figures`` is not measured again."""
+    network, device = untrained.network, place.environment(threads)
+    memory = request.budget.memory is not None
+    identity = [digest(network), numerics.kind, request.device.name, digest(device)]
+    kept: dict[str, Path] = {}
+    missing = []
+    for name in request.runtimes:
+        chosen = runtime(name, device.isa)
+        if chosen.refusal(network, request.device, numerics.kind):
+            continue
+        key = hashlib.sha256(" ".join([*identity, name]).encode()).hexdigest()[:16]
+        kept[name] = figures / f"{key}.json"
+        if not kept[name].exists() or (memory and Score.read(kept[name]).memory is None):
+            missing.append(chosen)
+    if missing:
+        checkpoint = Checkpoint(network, untrained.tensors, numerics=numerics)
+        images = tuple(golden_images(image, 16) for image in network.inputs)
+        calibration = Calibration(images, images, np.zeros(16, np.int64), max_drop=100)
+        with tempfile.TemporaryDirectory() as folder:
+            bundles: dict[str, Bundle] = {
+                each.name: each.export(checkpoint, Path(folder) / each.name, calibration) for each in missing
+            }
+            found = place.measure(bundles, threads, rounds=5, batch=1, memory=memory)
+        for each in missing:
+            write_text(kept[each.name], found[each.name].model_dump_json())
+    return {name: Score.read(path) for name, path in kept.items()}
 
 
-def _nearest(tried: dict[str, Score], request: Request) -> str:
+def _nearest(tried: dict[str, Score], request: Request, figures: Path) -> str:
     """Which budget could be met: the least of each cost that was measured, and in which form."""
     budget, lines = request.budget, []
     for name, limit, unit, values in (
@@ -109,5 +143,6 @@ def _nearest(tried: dict[str, Score], request: Request) -> str:
     return (
         "no candidate can meet the budget on this device; nothing was trained.\n  "
         + "\n  ".join(lines)
-        + "\n  raise the budget, allow stronger pruning (--effort.keeps), or use a smaller --image-size"
+        + "\n  raise the budget, allow stronger pruning (--effort.keeps), or use a smaller --image-size;"
+        + f"\n  if the machine was busy when this was measured, remove {figures} to measure it again"
     )

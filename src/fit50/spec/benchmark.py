@@ -10,9 +10,12 @@ from fit50.spec.numerics import Precision
 from fit50.spec.outcome import Environment, Latency
 from fit50.spec.value import Value
 
+FEWEST = 6
+"""Values whose median has a 95 % interval: the range of six holds it in 97 of 100 cases, that of five in 94."""
+
 
 class Spread(Value):
-    """The median of ``n`` repeats with its 95 % interval."""
+    """The median of ``n`` repeats with its 95 % interval, or their range where they are fewer than ``FEWEST``."""
 
     median: float
     low: float

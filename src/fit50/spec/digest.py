@@ -95,7 +95,8 @@ def _replaced(data: Any, parts: list[str | int], new: Any, path: str) -> Any:
         case dict(), str() if part in data:
             return {**data, part: _replaced(data[part], rest, new, path)}
         case dict(), _:
-            raise SpecError(f"{path!r}: unknown field {part!r}{suggestion(str(part), data)}")
+            place = "" if path == part else f"{path!r}: "
+            raise SpecError(f"{place}unknown field {part!r}{suggestion(str(part), data)}")
         case ((tuple() | list()), "*"):
             return [_replaced(element, rest, new, path) for element in data]
         case ((tuple() | list()), int()) if part < len(data):

@@ -8,6 +8,7 @@
     - CheckpointError    a weights file that is not what was expected
     - BundleError        a deployed file or its folder that is not what was expected
     - RuntimeRefusal     a runtime that cannot run this network or device
+    - DeviceError        a device that cannot be reached, or that cannot do what was asked
     - BudgetError        a budget that nothing can meet
     - MissingExtraError  an optional dependency that is not installed
     - StorageError       a folder that cannot be written, or a full disk
@@ -49,6 +50,10 @@ class BundleError(UserError):
 
 class RuntimeRefusal(UserError):
     """A runtime that cannot run this network or device."""
+
+
+class DeviceError(UserError):
+    """A device that cannot be reached, or that cannot do what was asked."""
 
 
 class BudgetError(UserError):

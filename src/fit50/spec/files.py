@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -53,42 +54,59 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
-    """Like ``write_atomically`` for a folder; one that is there is replaced as a whole, one that comes later kept."""
-    replaced = path.exists()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Like ``write_atomically`` for a folder; one that is there is replaced as a whole, one that comes later kept.
+
+    A folder cannot be renamed onto another: the old one is put aside first. A kill just then leaves none at ``path``,
+    but the old one beside it, which the next call puts back before it does anything else.
+    """
+    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
     with storage_errors(path):
         _sweep(path)
-        temporary.mkdir(parents=True)
+        before = _identity(path)
         try:
+            temporary.mkdir(parents=True)
             fill(temporary)
             for file in temporary.rglob("*"):
                 _sync(file)
-            _place(temporary, path, replaced)
+            if before is not None and _identity(path) == before:
+                os.replace(path, old)
+            _place(temporary, path)
             _sync(path.parent)
+        finally:
             _sweep(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
 
 
-def _place(temporary: Path, path: Path, replaced: bool) -> None:
-    """Renames the folder; drops it where another process has put its own there meanwhile."""
+def _identity(path: Path) -> int | None:
+    """What tells the file or folder that is at a path from another that comes there later; None where none is."""
+    return path.stat().st_ino if path.exists() else None
+
+
+def _place(temporary: Path, path: Path) -> None:
+    """Renames the folder, unless another process has put its own there meanwhile."""
     try:
-        if replaced:
-            os.replace(path, path.with_name(f".{path.name}.0.part"))
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or not path.is_dir():
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not path.is_dir():
             raise
-        shutil.rmtree(temporary)
 
 
 def _sweep(path: Path) -> None:
-    """Removes what processes that were killed while they wrote this path have left beside it."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        pid = left.name.split(".")[-2]
-        if pid.isdigit() and (pid == "0" or not psutil.pid_exists(int(pid))):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    """Mends what this process, or one that was killed, has left beside a path.
+
+    An old folder goes back to its place where none has come there; everything else goes.
+    """
+    left_by = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(old|part)")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        found = left_by.fullmatch(left.name)
+        if found is None or (psutil.pid_exists(int(found[1])) and int(found[1]) != os.getpid()):
+            continue
+        if found[2] == "old" and not path.exists():
+            with suppress(OSError):  # another process may do the same
+                os.replace(left, path)
+        elif left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

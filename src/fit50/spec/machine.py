@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Collection
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,7 +30,7 @@ _ISA = (
     "bf16",
 )
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-_PACKAGES = ("fit50", "numpy", "torch", "openvino", "onnxruntime", "nncf", "onnx")
+_PACKAGES = ("fit50", "numpy", "torch", "openvino", "onnxruntime", "executorch", "tensorrt", "nncf", "onnx")
 
 
 @cache
@@ -55,19 +56,22 @@ def isa() -> tuple[str, ...]:
     return tuple(flag for flag in _ISA if flag in _cpuinfo()[1])
 
 
-def has_int8_dot_product() -> bool:
-    """Whether 8-bit products are summed without saturating at 16 bits (VNNI, AMX, or Arm's dot product)."""
-    return not {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}.isdisjoint(isa())
+def has_int8_dot_product(flags: Collection[str] | None = None) -> bool:
+    """Whether 8-bit products are summed without saturating at 16 bits (VNNI, AMX, or Arm's dot product).
+
+    ``flags`` are a processor's instruction sets; by default this one's.
+    """
+    return not {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}.isdisjoint(isa() if flags is None else flags)
 
 
-def has_bf16() -> bool:
-    """Whether the processor computes in bfloat16 natively."""
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(isa())
+def has_bf16(flags: Collection[str] | None = None) -> bool:
+    """Whether a processor of these instruction sets, by default this one, computes in bfloat16 natively."""
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(isa() if flags is None else flags)
 
 
-def has_fp16() -> bool:
-    """Whether the processor computes in float16 natively."""
-    return not {"avx512_fp16", "amx_fp16", "asimdhp"}.isdisjoint(isa())
+def has_fp16(flags: Collection[str] | None = None) -> bool:
+    """Whether a processor of these instruction sets, by default this one, computes in float16 natively."""
+    return not {"avx512_fp16", "amx_fp16", "asimdhp"}.isdisjoint(isa() if flags is None else flags)
 
 
 def physical_cores() -> int:

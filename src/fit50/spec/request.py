@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import unquote
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     NonNegativeFloat,
@@ -16,35 +18,86 @@ from pydantic import (
 )
 
 from fit50.spec.recipe import Edit
+from fit50.spec.runtimes import Deployable
 from fit50.spec.training import Train
 from fit50.spec.value import Value
 
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-zµ]*)\s*", re.ASCII | re.IGNORECASE)
 
-def _number_in(units: dict[str, float], base: str) -> BeforeValidator:
+
+def _number_in(units: dict[str, float], example: str) -> BeforeValidator:
+    """Reads a number with one of the units; one without is in the unit whose factor is 1."""
+
     def convert(data: Any) -> Any:
-        match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([a-zA-Zµ]*)\s*", data) if isinstance(data, str) else None
-        if match is None:
+        if not isinstance(data, str):
             return data
+        match = _QUANTITY.fullmatch(data)
+        if match is None:
+            raise ValueError(f"expected a number such as {example}, found {data!r}")
         number, unit = match.groups()
         if unit and unit.lower() not in units:
             raise ValueError(f"expected a number with a unit of {', '.join(units)}, found {data!r}")
-        try:
-            return float(number) * units[unit.lower() or base]
-        except ValueError:
-            raise ValueError(f"expected a number such as 5{base}, found {data!r}") from None
+        if float(number) <= 0:
+            raise ValueError(f"expected a number greater than 0, such as {example}, found {data!r}")
+        return float(number) * units.get(unit.lower(), 1.0)
 
     return BeforeValidator(convert)
 
 
-Milliseconds = Annotated[PositiveFloat, _number_in({"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}, "ms")]
-Megabytes = Annotated[PositiveFloat, _number_in({"kb": 1e-3, "mb": 1.0, "gb": 1e3}, "mb")]
+Milliseconds = Annotated[PositiveFloat, _number_in({"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}, "5ms")]
+Megabytes = Annotated[PositiveFloat, _number_in({"kb": 1e-3, "mb": 1.0, "gb": 1e3}, "10MB")]
+
+
+def _percent(found: float) -> float:
+    if 0 < found <= 1:
+        raise ValueError(f"expected percent, found {found:g}; did you mean {100 * found:g}?")
+    return found
+
+
+_SSH = re.compile(
+    r"""ssh://(?P<destination>([\w.+][\w.+-]*@)?(\w[\w.-]*|\[[\da-f:.]+(%\w+)?\]))
+    (:(?P<port>\d{1,5}))?/?
+    (\?python=(?P<python>[^\s&\#]+))?""",
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
+
+
+class Ssh(NamedTuple):
+    """A machine that the system's OpenSSH client reaches, and the Python there that has fit50."""
+
+    destination: str
+    port: str | None
+    python: str
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What follows ``ssh`` on a command line; the address cannot be taken for an option."""
+        return (*(("-p", self.port) if self.port else ()), self.destination)
+
+
+def _known(name: str) -> str:
+    if name != "cpu" and _SSH.fullmatch(name) is None:
+        raise ValueError(f"expected cpu or ssh://user@host[:port][?python=/path/of/python], found {name!r}")
+    return name
 
 
 class Device(Value):
-    """Where the file will run. ``threads`` by default is the number of physical cores."""
+    """Where the file will run: on this machine's ``cpu``, or on that of ``ssh://user@host[:port][?python=PATH]``.
 
-    name: Literal["cpu"] = "cpu"
+    ``threads`` by default is the number of the device's physical cores.
+    """
+
+    name: Annotated[str, AfterValidator(_known)] = "cpu"
     threads: PositiveInt | None = None
+
+    @property
+    def ssh(self) -> Ssh | None:
+        """How the device is reached; None where it is this machine."""
+        match = _SSH.fullmatch(self.name)
+        if match is None:
+            return None
+        destination = match["destination"].replace("[", "").replace("]", "")
+        return Ssh(destination, match["port"], unquote(match["python"] or "python3"))
 
 
 class Budget(Value):
@@ -55,14 +108,25 @@ class Budget(Value):
         size: megabytes (10^6 bytes) of the files that are deployed.
         memory: megabytes at the peak of a fresh process that opens the file and predicts.
         max_drop: points of validation accuracy below the best float file that was measured; null for any.
-        min_accuracy: percent of the validation images.
+        min_accuracy: percent of the validation images; not a fraction, so nothing above 0 up to 1.
     """
 
     latency: Milliseconds | None = None
     size: Megabytes | None = None
     memory: Megabytes | None = None
     max_drop: NonNegativeFloat | None = 1.0
-    min_accuracy: float | None = Field(None, ge=0, le=100)
+    min_accuracy: Annotated[float, Field(ge=0, le=100), AfterValidator(_percent)] | None = None
+
+    def __str__(self) -> str:
+        """Every limit with its unit."""
+        limits = (
+            (self.latency, "latency at most {:g} ms"),
+            (self.size, "size at most {:g} MB"),
+            (self.memory, "memory at most {:g} MB"),
+            (self.max_drop, "at most {:g} points of accuracy below the best float file"),
+            (self.min_accuracy, "at least {:g} % of validation right"),
+        )
+        return ", ".join(words.format(limit) for limit, words in limits if limit is not None) or "no limits"
 
 
 Technique = Literal["se", "cbam", "eca", "deeper", "wider", "swish"]
@@ -106,7 +170,7 @@ class Request(Value):
     image_size: PositiveInt | None = None
     device: Device = Device()
     budget: Budget = Budget()
-    runtimes: tuple[Literal["openvino", "onnxruntime"], ...] = Field(("openvino", "onnxruntime"), min_length=1)
+    runtimes: tuple[Deployable, ...] = Field(("openvino", "onnxruntime"), min_length=1)
     effort: Effort
     seed: NonNegativeInt = 0
 

@@ -95,5 +95,6 @@ def describe(error: ValidationError, source: str) -> str:
         where = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
         found = "" if fault["type"] in {"missing", "value_error"} else f", found {fault['input']!r}"
-        lines.append(": ".join(part for part in (source, where, message + found) if part))
+        places = (source, where) if where != source else (source,)
+        lines.append(": ".join(part for part in (*places, message + found) if part))
     return "\n".join(lines)

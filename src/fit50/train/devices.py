@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from typing import Literal, NamedTuple
 
 import torch
@@ -85,7 +86,8 @@ def launched(devices: Devices, step: Train | None = None, network: Network | Non
             f"devices: expected the {started} processes that were started, found {devices.local} devices of "
             f"{devices.nodes} machines; give --devices and --nodes to match, or leave both out with torchrun"
         )
-    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # each run's precision
+    for noise in ("rank_zero", "distributed"):  # each run's precision, each process's rank
+        logging.getLogger(f"lightning_fabric.utilities.{noise}").setLevel(logging.WARNING)
     if devices == ONE:
         return Fabric(accelerator="auto", devices=1, precision=precision(step, network))
     strategy = "ddp_find_unused_parameters_true" if step.frozen else "ddp"
@@ -97,6 +99,7 @@ def launched(devices: Devices, step: Train | None = None, network: Network | Non
         precision=precision(step, network),
     )
     fabric.launch()
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")  # of 1x1 kernels
     return fabric
 
 

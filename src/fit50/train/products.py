@@ -38,7 +38,8 @@ class _Products(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is torch.conv2d and not kwargs and torch.is_grad_enabled():
+        learns = func is torch.conv2d and not kwargs and torch.is_grad_enabled()
+        if learns and all(isinstance(each, tuple) for each in args[3:6]):  # stride, padding, dilation of nn.Conv2d
             return _conv2d(*args)
         return func(*args, **(kwargs or {}))
 

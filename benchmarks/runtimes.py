@@ -1,0 +1,134 @@
+"""How fast ResNet-50 and its variants are at 224x224: every runtime and precision, beside torch eager and the floor.
+
+The weights are random: speed and size do not depend on them. All files of a network are measured in turns, by what
+``fit50 benchmark`` runs, with one image and with sixteen. Torch runs eagerly in float32 with channels last, which is
+faster than its default.
+
+    python benchmarks/runtimes.py --json benchmarks/runtimes.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fit50.nn.compose import initial
+from fit50.runtimes import runtime
+from fit50.runtimes.base import Bundle, Calibration
+from fit50.runtimes.benchmark import benchmark
+from fit50.runtimes.graph import golden_images
+from fit50.spec import presets
+from fit50.spec.benchmark import Load, Measured, Until
+from fit50.spec.digest import edit_all
+from fit50.spec.errors import RuntimeRefusal
+from fit50.spec.files import write_text
+from fit50.spec.machine import physical_cores
+from fit50.spec.network import Network
+from fit50.spec.numerics import Float32, Half, Int8, Numerics
+from fit50.spec.request import Device
+from fit50.weights.checkpoint import Checkpoint
+
+NETWORKS = {
+    "ResNet-50": "resnet50",
+    "SE, Swish": "resnet50",
+    "ResNeXt-50 32x4d": "resnext50-32x4d",
+    "Wide ResNet-50-2": "wide-resnet50-2",
+    "HFF-SEnet": "hff-senet",
+}
+RUNTIMES = ("torch", "openvino", "onnxruntime", "executorch")
+PRECISIONS: tuple[Numerics, ...] = (
+    Float32(),
+    Half(kind="bf16"),
+    Half(kind="fp16"),
+    Int8(dataset="untrained", samples=16, max_drop=100),
+)
+REFERENCE = "torch float32"
+
+
+def network(name: str) -> Network:
+    """The network of that line."""
+    found = presets.network(NETWORKS[name])
+    if name == "SE, Swish":
+        found = edit_all(found, [("stages[*].blocks[*].attention", "se"), ("activation", "swish")])
+    return found
+
+
+def files(name: str, folder: Path) -> tuple[dict[str, Bundle], dict[str, str]]:
+    """Every file that can be made, and why the others cannot."""
+    checkpoint = Checkpoint(network(name), initial(network(name), 0))
+    images = tuple(golden_images(image, 16) for image in checkpoint.network.inputs)
+    calibration = Calibration(images, images, np.zeros(16, np.int64), max_drop=100)
+    made, refused = {}, {}
+    for called in RUNTIMES:
+        for numerics in PRECISIONS:
+            label = f"{called} {numerics.kind}"
+            chosen = runtime(called)
+            try:
+                if refusal := chosen.refusal(checkpoint.network, Device(), numerics.kind):
+                    raise RuntimeRefusal(refusal)
+                made[label] = chosen.export(replace(checkpoint, numerics=numerics), folder / label, calibration)
+            except RuntimeRefusal as error:
+                refused[label] = str(error)
+    return made, refused
+
+
+def row(label: str, bundle: Bundle, found: dict[tuple[str, int], Measured], batches: list[int]) -> dict[str, Any]:
+    """What one file takes, against torch's and OpenVINO's float32, and the floor."""
+    line: dict[str, Any] = {"file": label, "megabytes": bundle.size}
+    for batch in batches:
+        mine = found[label, batch]
+        ours = batch / mine.throughput.median
+        line[f"batch {batch}"] = {
+            "milliseconds": mine.latency.median,
+            "interval": [mine.latency.low, mine.latency.high],
+            "n": mine.latency.n,
+            "times torch": found[REFERENCE, batch].latency.median / mine.latency.median,
+            "times OpenVINO float32": found["openvino float32", batch].latency.median / mine.latency.median,
+            "images per second": batch / ours,
+            "times the floor": mine.times_floor,
+        }
+    return line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--threads", type=int, default=physical_cores())
+    parser.add_argument("--seconds", type=float, default=60.0, help="For each load of each network.")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/runtimes.json"))
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    loads = [Load(threads=given.threads, batch=batch) for batch in given.batches]
+    networks = []
+    for name in given.networks:
+        with tempfile.TemporaryDirectory() as folder:
+            made, refused = files(name, Path(folder))
+            result = benchmark(made, loads, Until(seconds=given.seconds))
+            found = {(each.file, each.load.batch): each for each in result.measured}
+            rows = [row(label, bundle, found, given.batches) for label, bundle in made.items()]
+        print(f"\n{name}")
+        for each in rows:
+            text = f"  {each['file']:<22} {each['megabytes']:7.1f} MB"
+            for batch in given.batches:
+                at = each[f"batch {batch}"]
+                text += f" | {at['milliseconds']:8.2f} ms, {at['times torch']:5.2f}x torch"
+                text += f", {at['times OpenVINO float32']:5.2f}x OpenVINO float32, {at['times the floor']:4.1f}x floor"
+            print(text, flush=True)
+        for label, reason in refused.items():
+            print(f"  {label}: refused: {reason}")
+        noise = result.noise.model_dump()
+        networks.append({"network": name, "files": rows, "refused": refused, "noise": noise})
+    facts = {"environment": result.environment.model_dump(), "networks": networks}
+    write_text(given.json, json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

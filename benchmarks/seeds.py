@@ -1,0 +1,28 @@
+"""What several seeds on the same images say of two ways."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fit50.spec.outcome import Difference
+
+_RESAMPLED = 4000
+
+
+def ahead(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], seed: int = 0) -> Difference:
+    """Points by which one way is ahead, with the 95 % interval of a bootstrap over both the seeds and the images.
+
+    Args:
+        ours: whether each seed's network (S, N) answers each image rightly.
+        theirs: the same of the other way, seed by seed.
+        seed: of the resampling.
+    """
+    gained = 100.0 * (ours.astype(np.int8) - theirs.astype(np.int8))
+    generator, (seeds, images) = np.random.default_rng(seed), gained.shape
+    drawn = []
+    for _ in range(_RESAMPLED):
+        of_seeds = gained[generator.integers(seeds, size=seeds)].mean(0)
+        drawn.append(of_seeds[generator.integers(images, size=images)].mean())
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Difference(points=float(gained.mean()), low=float(low), high=float(high), n=images)
