@@ -14,6 +14,7 @@ from tests.report.conftest import make_candidate, make_outcome
 
 from fit50.data.decode import fit_image, read_image
 from fit50.nn.compose import compose
+from fit50.nn.cost import cost
 from fit50.optimize import job_folder
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle
@@ -188,6 +189,19 @@ def test_prune_to_depths(fit50: Fit50, weights: Path, photos: Path, tmp_path: Pa
     assert after.stages[0].blocks == deep.stages[0].blocks[:2], "no channels leave unasked"
 
 
+def test_prune_to_so_many_parameters(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:
+    output, most = tmp_path / "pruned.safetensors", 0.8 * cost(Checkpoint.load(weights).network).parameters / 1e6
+    ended = fit50(
+        *("prune", weights, photos, "--of", "parameters", "--most", most, "--recover", "0", "--prune.multiple", "2"),
+        *("--output", output, "--out", tmp_path / "runs", "--json"),
+    )
+    assert ended.code == 0, ended.err
+    found = facts(ended.out)
+    assert 0.6 * most < found["parameters"] / 1e6 <= most
+    assert found["damage"]["comparison"]["old"] == facts(fit50("evaluate", weights, photos, "--json").out)["accuracy"]
+    assert "prune, before recovery: validation accuracy" in ended.err
+
+
 def test_half_precision_where_no_runtime_has_it_is_refused(fit50: Fit50, weights: Path, tmp_path: Path) -> None:
     made = ("--output", tmp_path / "made")
     ended = fit50("export", weights, "--runtime", "onnxruntime", "--precision", "bf16", *made)
@@ -212,6 +226,19 @@ def test_quantize(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> 
     points = compared["new"]["correct"] - compared["old"]["correct"]
     assert compared["difference"]["points"] == pytest.approx(100 * points / compared["old"]["n"])
     assert compared["difference"]["low"] < compared["difference"]["points"] < compared["difference"]["high"]
+
+
+@pytest.mark.slow
+def test_quantize_by_training(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:
+    asked = ("quantize", weights, photos, "--runtime", "onnxruntime", "--method", "qat", "--quantize.epochs", "1")
+    common = ("--max-drop", "100", "--out", tmp_path / "runs")
+    ended = fit50(*asked, *common, "--quantize.batch", "4", "--output", tmp_path / "int8")
+    assert ended.code == 0, ended.err
+    made = Bundle.open(tmp_path / "int8")
+    assert made.manifest.precision == "int8"
+    assert "trained through the rounding" in made.manifest.provenance["int8"]
+    again = fit50(*asked, *common, "--quantize.batch", "4", "--output", tmp_path / "again")
+    assert again.code == 0 and "train 1 epochs" not in again.err, "what was learned is kept"
 
 
 @pytest.mark.parametrize("verb", ["export", "quantize"])

@@ -159,6 +159,15 @@ def test_a_broken_manifest_is_named(bundle: Bundle, tmp_path: Path) -> None:
         Bundle.open(copy.folder)
 
 
+@pytest.mark.parametrize("field", ["gmacs", "activations"])
+def test_a_manifest_whose_network_computes_nothing_is_named(bundle: Bundle, tmp_path: Path, field: str) -> None:
+    copy = bundle.copy(tmp_path / "copy")
+    manifest = copy.manifest.model_dump(mode="json") | {field: 0}
+    (copy.folder / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(BundleError, match=rf"bundle\.json: {field}: Input should be greater than 0"):
+        Bundle.open(copy.folder)
+
+
 def test_a_bundle_of_another_runtime_has_no_such_file(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match=r"expected a \.xml file, found model\.onnx"):
         bundle.file(".xml")

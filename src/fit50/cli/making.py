@@ -49,7 +49,14 @@ def prune(
     *,
     pair: Pair = None,
     keep: Annotated[
-        float | None, Parameter(help="The fraction of multiply-accumulates to keep; 0.5 where no depths are given.")
+        float | None, Parameter(help="The fraction of the cost to keep; 0.5 where neither most nor depths are given.")
+    ] = None,
+    of: Annotated[
+        Literal["gmacs", "parameters", "size", "latency"],
+        Parameter(help="Which cost; size and latency are those of the file that --prune.runtime runs, measured here."),
+    ] = "gmacs",
+    most: Annotated[
+        float | None, Parameter(help="The cost itself: GMACs, millions of parameters, megabytes, or milliseconds.")
     ] = None,
     depths: Annotated[str | None, Parameter(help="The new number of blocks of each stage, such as 3,3,4,2.")] = None,
     recover: Annotated[int, Parameter(help="Epochs of training afterwards, taught by the model itself.")] = 15,
@@ -65,6 +72,8 @@ def prune(
     Example: fit50 prune model.safetensors photos/ --keep 0.35 --prune.importance bn --recover 15
 
     Example: fit50 prune model.safetensors photos/ --depths 3,3,4,2
+
+    Example: fit50 prune model.safetensors photos/ --of latency --most 5 --prune.runtime openvino --prune.precision int8
     """
     known = {
         "prune": tuple(text.removeprefix("prune.") for text in set_ if text.startswith("prune.")),
@@ -73,7 +82,9 @@ def prune(
     for text in set_:
         if not text.startswith(("prune.", "train.")):
             raise SpecError(f"--set {text}: expected a field of prune or train, such as prune.importance=bn")
-    fields = {"keep": 0.5 if keep is None and depths is None else keep, "depths": depths and depths.split(",")}
+    fields = {"keep": keep, "of": of, "most": most, "depths": depths and depths.split(",")}
+    if keep is None and most is None and depths is None:
+        fields["keep"] = 0.5
     pruning = edited(Prune.parse(fields, "prune"), known["prune"])
     steps: list[Prune | Train] = [pruning]
     if recover:
@@ -116,11 +127,13 @@ def make(
     if dry_run:
         emit(recipe.canonical(), recipe.yaml(), as_json)
         return
+    from fit50.compress.damage import damage
     from fit50.evaluate.intervals import accuracy
     from fit50.nn.cost import cost
-    from fit50.pipeline.answers import module_answers
+    from fit50.pipeline.answers import module_answer, module_answers
     from fit50.pipeline.realise import realise
     from fit50.pipeline.store import Store
+    from fit50.report.damage import damage_text
     from fit50.train.devices import devices, launched
     from fit50.weights.foreign import refuse_other_classes
 
@@ -147,7 +160,12 @@ def make(
     counted = cost(checkpoint.network)
     text = f"{output}: {counted.parameters:,} parameters, {counted.gmacs:.3g} GMACs, validation accuracy {found}"
     facts = {"file": str(output), "parameters": counted.parameters, "gmacs": counted.gmacs}
-    emit(facts | {"validation": found.model_dump()}, text, as_json)
+    facts["validation"] = found.model_dump()
+    if start and isinstance(recipe.steps[1], Prune):
+        lost = damage(module_answer(start), module_answer(checkpoint), dataset.split("val"), dataset.classes)
+        facts["damage"] = lost.model_dump()
+        text += f"\n\nbefore: {first.weights}; after: {output}\n{damage_text(lost)}"
+    emit(facts, text, as_json)
 
 
 def quantize(
@@ -156,26 +174,41 @@ def quantize(
     *,
     pair: Pair = None,
     runtime: Deployable = "openvino",
+    method: Annotated[
+        Literal["ptq", "qat"],
+        Parameter(help="After training, from the ranges of the activations; or by training through the rounding."),
+    ] = "ptq",
     max_drop: Annotated[float, Parameter(help="Points of validation accuracy that int8 may lose.")] = 1.0,
     samples: Annotated[int, Parameter(help="Training images for the ranges of the activations.")] = 300,
     seed: Seed = None,
     output: Annotated[Path, Parameter(help="The bundle's folder.")] = Path("int8"),
     out: Path = Path("runs"),
+    set_: Set = (),
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Make an int8 bundle of a trained network, within a loss of accuracy; and say what it loses.
 
     Example: fit50 quantize model.safetensors photos/ --runtime openvino --max-drop 0.5 --output int8/
+
+    Example: fit50 quantize model.safetensors photos/ --method qat --quantize.epochs 5 --quantize.lr 0.005
     """
-    step = Quantize.parse({"samples": samples, "max_drop": max_drop}, "quantize")
+    for text in set_:
+        if not text.startswith("quantize."):
+            raise SpecError(f"--set {text}: expected a field of quantize, such as quantize.epochs=5")
+    fields = tuple(text.removeprefix("quantize.") for text in set_)
+    given = Quantize.parse({"method": method, "samples": samples, "max_drop": max_drop}, "quantize")
+    step = edited(given, fields)
+    if step.to != "int8":
+        raise SpecError(f"quantize: expected int8, found {step.to}; fit50 export --precision {step.to} makes that")
     if dry_run:
         emit(step.canonical(), f"would quantise {model} for {runtime} into {output}:\n{step.yaml()}", as_json)
         return
     from fit50.compress.damage import damage
     from fit50.compress.quantize import calibration
-    from fit50.compress.quantize import quantize as quantized
     from fit50.pipeline.answers import file_answer, module_answer
+    from fit50.pipeline.realise import realise
+    from fit50.pipeline.store import Store
     from fit50.report.damage import damage_text
     from fit50.runtimes import runtime as runtime_named
     from fit50.weights.foreign import load_weights, refuse_other_classes
@@ -183,9 +216,11 @@ def quantize(
     _refuse_existing(output)
     checkpoint = load_weights(model)
     drawn = split_seed(seed, checkpoint.provenance)
-    dataset = resident(data, checkpoint.network, out, drawn, Screen(), pair)
+    screen = Screen()
+    dataset = resident(data, checkpoint.network, out, drawn, screen, pair)
     refuse_other_classes(checkpoint, dataset.classes, str(model))
-    form = quantized(checkpoint, step, dataset)
+    recipe = Recipe(steps=(Load(weights=str(model), sha256=file_digest(model)), step), seed=drawn)
+    form = realise(recipe, dataset, Store(out / "steps"), screen)
     bundle = runtime_named(runtime).export(form, output, calibration(form, dataset, seed=drawn))
     lost = damage(
         module_answer(checkpoint), file_answer(bundle, physical_cores()), dataset.split("val"), dataset.classes, drawn

@@ -61,8 +61,8 @@ def layer_times(
     """The milliseconds of each layer, in the middle of a network: without what a call costs beside.
 
     It is the difference of two graphs, one with a single copy of the layer and one with several, whose outputs add up
-    as in a residual stream, divided by the copies more; each time is the least of several rounds in turns, for other work
-    only ever adds. What was measured before is taken from ``kept``, and what was not is added there.
+    as in a residual stream, divided by the copies more. Each time is the least of several rounds in turns, for other
+    work only ever adds. What was measured before is taken from ``kept``, and what was not is added there.
     """
     known = json.loads(kept.read_text(encoding="utf-8")) if kept is not None and kept.is_file() else {}
     missing = [layer for layer in dict.fromkeys(layers) if str(layer) not in known]
