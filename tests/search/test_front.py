@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.search.figures import candidate
 
-from fit50.search.front import costs, front
+from fit50.search.front import costs, front, outpaced
 from fit50.spec.outcome import Candidate
 
 
@@ -31,6 +31,16 @@ def test_a_candidate_that_is_better_in_one_respect_stays() -> None:
         candidate("right", ms=9, mb=20, right=91),
     ):
         assert sorted(names(front([base, other]))) == sorted(["base", other.name])
+
+
+def test_int8_that_is_slower_than_an_equal_float_is_not_offered() -> None:
+    floating = candidate("float", ms=2, mb=20)
+    slow = candidate("slow int8", ms=3, mb=5).model_copy(update={"precision": "int8"})
+    better = candidate("better int8", ms=3, mb=5, right=91).model_copy(update={"precision": "int8"})
+    half = candidate("half", ms=3, mb=10).model_copy(update={"precision": "bf16"})
+    assert names(front([floating, slow, half])) == ["float", "half"]
+    assert names(front([floating, better])) == ["float", "better int8"]
+    assert outpaced(slow, [floating, slow]) and not outpaced(better, [floating, better])
 
 
 def test_equals_both_stay() -> None:

@@ -17,14 +17,25 @@ def costs(candidate: Candidate) -> tuple[float, float, float]:
 def front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """The candidates that no other one equals or betters in accuracy, latency and size alike, fastest first.
 
-    Memory does not count here: the peak of a process is mostly the runtime's own.
+    Those that are ``outpaced`` do not count at all. Memory does not count here: the peak of a process is mostly the
+    runtime's own.
     """
+
+    offered = [each for each in candidates if not outpaced(each, candidates)]
 
     def dominated(one: Candidate) -> bool:
         mine = costs(one)
         return any(
             costs(other) != mine and all(theirs <= ours for theirs, ours in zip(costs(other), mine, strict=True))
-            for other in candidates
+            for other in offered
         )
 
-    return tuple(sorted((c for c in candidates if not dominated(c)), key=costs))
+    return tuple(sorted((each for each in offered if not dominated(each)), key=costs))
+
+
+def outpaced(candidate: Candidate, candidates: Sequence[Candidate]) -> bool:
+    """Whether a file in int8 is slower than one in float that is as accurate: smaller is then all that it is."""
+    latency, _, error = costs(candidate)
+    return candidate.precision == "int8" and any(
+        other.precision != "int8" and costs(other)[0] < latency and costs(other)[2] <= error for other in candidates
+    )

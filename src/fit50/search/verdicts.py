@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fit50.evaluate.intervals import difference
-from fit50.search.front import costs, front
+from fit50.search.front import costs, front, outpaced
 from fit50.search.objective import choice_rule, choose, excesses
 from fit50.spec.outcome import Candidate
 from fit50.spec.request import Request
@@ -45,6 +45,8 @@ def judge(
             found, reason = "over-budget", over
         elif candidate.name in offered:
             found, reason = "front", "no other file is faster, smaller and more accurate"
+        elif outpaced(candidate, deployable):
+            found, reason = "dominated", "a file in float is faster and as accurate"
         else:
             found, reason = "dominated", "another file is at least as fast, small and accurate"
         return {"against_baseline": compared, "verdict": found, "reason": reason}

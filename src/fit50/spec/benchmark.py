@@ -52,7 +52,7 @@ class Load(Value):
 class Until(Value):
     """When a measurement ends: every median's interval is within ``tolerance`` percent of it, or a limit is reached.
 
-    ``rounds`` and ``seconds`` are the limits for one load.
+    It must be so after two rounds in a row. ``rounds`` and ``seconds`` are the limits for one load.
     """
 
     tolerance: PositiveFloat = 2.0
@@ -64,9 +64,9 @@ class Floor(Value):
     """The least time for the images of a load that are in work together.
 
     It is the longer of moving ``megabytes`` (10^6 bytes: the file once for each stream, the activations of its largest
-    layer for each image) at ``bandwidth`` (GB/s, measured by copying as many bytes) and of computing ``gmacs`` at
-    ``rate`` (GMAC/s). ``rate`` is ``multiple`` times what was measured in float32: an assumption from the instruction
-    sets unless it is 1.
+    layer for each image) at ``bandwidth`` (GB/s, measured by copying as many bytes, 2^30 at most) and of computing
+    ``gmacs`` at ``rate`` (GMAC/s). ``rate`` is ``multiple`` times what was measured in float32: an assumption from the
+    instruction sets unless it is 1.
     """
 
     milliseconds: PositiveFloat

@@ -69,7 +69,8 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
             for file in temporary.rglob("*"):
                 _sync(file)
             if before is not None and _identity(path) == before:
-                os.replace(path, old)
+                with suppress(FileNotFoundError):  # another process has just put it aside
+                    os.replace(path, old)
             _place(temporary, path)
             _sync(path.parent)
         finally:
@@ -78,7 +79,10 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
 
 def _identity(path: Path) -> int | None:
     """What tells the file or folder that is at a path from another that comes there later; None where none is."""
-    return path.stat().st_ino if path.exists() else None
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _place(temporary: Path, path: Path) -> None:
