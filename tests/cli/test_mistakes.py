@@ -47,6 +47,11 @@ def refused(fit50: Fit50, *words: str | Path) -> str:
     return ended.err
 
 
+def test_a_field_without_its_value_is_hinted_at(fit50: Fit50, tmp_path: Path) -> None:
+    for verb, field in (("optimize", "effort.train.epochs"), ("train", "train.epochs")):
+        assert refused(fit50, verb, tmp_path, "--epochs", "2").endswith(f" Did you mean --{field}?\n")
+
+
 def test_a_missing_folder(fit50: Fit50, tmp_path: Path, out: Path) -> None:
     message = refused(fit50, "optimize", tmp_path / "nowhere", "--out", out)
     assert f"{tmp_path / 'nowhere'}: " in message

@@ -10,7 +10,6 @@ from cyclopts import Parameter
 from fit50.cli.options import DryRun, Json, On, Pair, Set, Threads, Weights, edited, emit, network_edits
 from fit50.cli.planning import plan
 from fit50.cli.screen import Screen
-from fit50.cli.stopping import stopped_by_sigterm
 from fit50.spec.digest import edit
 from fit50.spec.errors import SpecError
 from fit50.spec.outcome import Outcome
@@ -79,15 +78,14 @@ def optimize(
         },
         set_,
     )
-    with stopped_by_sigterm():
-        from fit50.optimize import job_folder, optimize
-        from fit50.report.text import front_table
+    from fit50.optimize import job_folder, optimize
+    from fit50.report.text import front_table
 
-        folder = job_folder(request, out)
-        if dry_run:
-            emit(request.canonical(), plan(request, folder), as_json)
-            return
-        outcome = optimize(request, out, Screen())
+    folder = job_folder(request, out)
+    if dry_run:
+        emit(request.canonical(), plan(request, folder), as_json)
+        return
+    outcome = optimize(request, out, Screen())
     text = (
         f"{front_table(outcome)}\n\nTest accuracy of the chosen file: {outcome.test}\n"
         f"Report:  {folder / 'report.html'}\nDeploy:  {folder / 'best'}\n"

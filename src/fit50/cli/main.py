@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnknownOptionError
 
+from fit50.cli.options import field_hint
+from fit50.cli.stopping import stopped_by_sigterm
 from fit50.cli.verbs import app
 from fit50.spec.errors import Stopped, UserError
 
@@ -26,11 +29,16 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in given
     try:
-        app(dotted([word for word in given if word != "--debug"]), exit_on_error=False, print_error=False)
+        with stopped_by_sigterm():
+            app(dotted([word for word in given if word != "--debug"]), exit_on_error=False, print_error=False)
     except (CycloptsError, UserError) as error:
         if debug:
             traceback.print_exc()
-        _end(f"error: {error}", 2)
+        unknown = error.token.keyword if isinstance(error, UnknownOptionError) else None
+        _end(f"error: {error}{field_hint(given[0], unknown) if unknown else ''}", 2)
+    except BrokenPipeError:  # whoever read the output has gone, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         _end(f"\nstopped; {_KEPT}", 130)
     except Stopped as stopped:
