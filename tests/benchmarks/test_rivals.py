@@ -50,6 +50,7 @@ def test_a_turn_is_as_many_steps_as_asked_for() -> None:
     assert not near.poll()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # timm leaves files open
 @pytest.mark.parametrize("tensors", [False, True])
 @pytest.mark.parametrize("name", throughput.LOOPS)

@@ -36,7 +36,7 @@ def test_table(fit50: Fit50, bundle: Path) -> None:
     text = fit50("benchmark", bundle, "--rounds", "1", "--threads", "1").out
     assert "times floor" in text
     assert "?: 2 of 2 intervals could not be brought within 2 % of the median in 1 rounds" in text
-    assert "45 ±0.0 %" in text
+    assert " 45 " in text and "±" not in text, "one round has no interval"
 
 
 @pytest.mark.parametrize("option", ["--rounds", "--threads", "--streams", "--batches", "--seconds", "--tolerance"])

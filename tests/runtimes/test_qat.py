@@ -89,7 +89,7 @@ def test_every_kind_of_network_runs_as_int8_in_onnx_runtime(kind: str, tmp_path:
     calibration = Calibration(tuple(images), tuple(images), np.zeros(len(images[0]), np.int64), 100)
     bundle = runtime("onnxruntime").export(rounded(checkpoint, module), tmp_path / "bundle", calibration)
     found = runtime("onnxruntime").open(bundle, 1).run(*images)
-    assert np.abs(found - answers(module, images)).mean() < 0.05
+    assert np.abs(found - answers(module, images)).mean() < 0.08
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])

@@ -305,11 +305,10 @@ def test_a_loss_that_is_not_finite_takes_the_training_back_with_a_lower_rate(
 
 def test_weights_that_the_last_step_broke_are_no_result(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
     """The loss, which came before, was finite."""
-    modules: list[nn.Module] = []
-    whole = Checkpoint.module
+    modules: list[ResNet] = []
 
-    def kept(self: Checkpoint) -> nn.Module:
-        modules.append(whole(self))
+    def kept(checkpoint: Checkpoint) -> ResNet:
+        modules.append(checkpoint.module())
         return modules[-1]
 
     class Breaking(Listener):
@@ -320,9 +319,7 @@ def test_weights_that_the_last_step_broke_are_no_result(start: Checkpoint, few: 
 
     listener = Breaking()
     step = SHORT.model_copy(update={"epochs": 1, "clip": None})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Checkpoint, "module", kept)
-        after = run(start, step, few, tmp_path / "saved", listener)
+    after = run(start, step, few, tmp_path / "saved", listener, build=kept)
     assert all(tensor.isfinite().all() for tensor in after.tensors.values())
     assert len(listener.said) == 1
 
@@ -365,16 +362,13 @@ def test_swish_is_annealed_and_then_plain(start: Checkpoint, few: Dataset, tmp_p
             module = next(m for m in modules if not isinstance(m.relu, nn.ReLU))
             seen.append(float(module.relu.beta))
 
-    modules: list[nn.Module] = []
-    compose_ = Checkpoint.module
+    modules: list[ResNet] = []
 
-    def kept(self: Checkpoint) -> nn.Module:
-        modules.append(compose_(self))
+    def kept(checkpoint: Checkpoint) -> ResNet:
+        modules.append(checkpoint.module())
         return modules[-1]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Checkpoint, "module", kept)
-        after = run(waiting, SHORT, few, tmp_path / "training", Watcher())
+    after = run(waiting, SHORT, few, tmp_path / "training", Watcher(), build=kept)
     positions = [(i + 1) / 9 for i in range(9)]
     expected = [((1 - min(1, 2 * p)) / 1000**2 + min(1, 2 * p)) ** -0.5 for p in positions]
     assert seen == pytest.approx(expected)

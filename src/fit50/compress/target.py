@@ -31,7 +31,7 @@ from fit50.weights.checkpoint import Checkpoint
 Widths = dict[str, int]
 _BYTES: dict[Precision, int] = {"float32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 _WITHIN = 0.05
-_ATTEMPTS = 6
+_ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,15 @@ class Target:
             for attempt in range(_ATTEMPTS):
                 self.monitor.progress(f"prune to a {step.of}", attempt, _ATTEMPTS)
                 widths = choose(aim)
-                pruned = self._exported(cut(self.checkpoint, self.scores, widths), Path(folder) / f"{attempt}")
-                before, after = self._measured(whole, pruned)
-                tried.append(_Attempt(widths, before, after, step.most or (step.keep or 1) * before))
+                if not tried or widths != tried[-1].widths:
+                    pruned = self._exported(cut(self.checkpoint, self.scores, widths), Path(folder) / f"{attempt}")
+                    before, after = self._measured(whole, pruned)
+                    tried.append(_Attempt(widths, before, after, step.most or (step.keep or 1) * before))
+                elif tried[-1].share > 1:  # the model saw no way to be a little faster
+                    aim *= 1 - _WITHIN
+                    continue
                 share = tried[-1].share
-                settled = widths == full if share <= 1 else attempt > 0 and widths == tried[-2].widths
-                if 1 - _WITHIN <= share <= 1 or settled:
+                if 1 - _WITHIN <= share <= 1 or (share <= 1 and widths == full):
                     break
                 aim *= (1 - _WITHIN / 2) / share
         self.monitor.progress(f"prune to a {step.of}", _ATTEMPTS, _ATTEMPTS)

@@ -20,7 +20,6 @@ def front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     Those that are ``outpaced`` do not count at all. Memory does not count here: the peak of a process is mostly the
     runtime's own.
     """
-
     offered = [each for each in candidates if not outpaced(each, candidates)]
 
     def dominated(one: Candidate) -> bool:
