@@ -25,6 +25,7 @@ test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto --dist loadfile
 
 slow: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[executorch]'
 	$(BIN)/pytest -q -m slow
 
 clean:
