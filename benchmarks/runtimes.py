@@ -14,7 +14,7 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from fit50.spec.errors import RuntimeRefusal
 from fit50.spec.files import write_text
 from fit50.spec.machine import physical_cores
 from fit50.spec.network import Network
-from fit50.spec.numerics import Float32, Half, Int8, Numerics
+from fit50.spec.numerics import Precision, uncalibrated
 from fit50.spec.request import Device
 from fit50.weights.checkpoint import Checkpoint
 
@@ -43,12 +43,6 @@ NETWORKS = {
     "HFF-SEnet": "hff-senet",
 }
 RUNTIMES = ("torch", "openvino", "onnxruntime", "executorch")
-PRECISIONS: tuple[Numerics, ...] = (
-    Float32(),
-    Half(kind="bf16"),
-    Half(kind="fp16"),
-    Int8(dataset="untrained", samples=16, max_drop=100),
-)
 REFERENCE = "torch float32"
 
 
@@ -67,13 +61,15 @@ def files(name: str, folder: Path) -> tuple[dict[str, Bundle], dict[str, str]]:
     calibration = Calibration(images, images, np.zeros(16, np.int64), max_drop=100)
     made, refused = {}, {}
     for called in RUNTIMES:
-        for numerics in PRECISIONS:
-            label = f"{called} {numerics.kind}"
+        for precision in get_args(Precision):
+            label = f"{called} {precision}"
             chosen = runtime(called)
             try:
-                if refusal := chosen.refusal(checkpoint.network, Device(), numerics.kind):
+                if refusal := chosen.refusal(checkpoint.network, Device(), precision):
                     raise RuntimeRefusal(refusal)
-                made[label] = chosen.export(replace(checkpoint, numerics=numerics), folder / label, calibration)
+                made[label] = chosen.export(
+                    replace(checkpoint, numerics=uncalibrated(precision)), folder / label, calibration
+                )
             except RuntimeRefusal as error:
                 refused[label] = str(error)
     return made, refused

@@ -108,7 +108,24 @@ def test_steps_too_coarse_are_said(before: Checkpoint, digits: Dataset, clockwor
     assert "attempts came no nearer" in found
 
 
-def test_a_file_that_cannot_be_made_is_refused(before: Checkpoint, digits: Dataset) -> None:
-    step = Prune.parse({"keep": 0.5, "of": "size", "runtime": "onnxruntime", "precision": "bf16", **NARROW})
+@pytest.mark.parametrize("of", ["size", "latency"])
+def test_a_file_that_cannot_be_made_is_refused_before_anything_is_timed(
+    of: str, before: Checkpoint, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(latency, "layer_times")
+    step = Prune.parse({"keep": 0.5, "of": of, "runtime": "onnxruntime", "precision": "bf16", **NARROW})
     with pytest.raises(RuntimeRefusal, match="float32 and int8 only"):
         prune(before, step, digits, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "ignored"),
+    [
+        ({"keep": 0.5, "runtime": "onnxruntime"}, "runtime"),
+        ({"keep": 0.5, "of": "parameters", "precision": "int8", "threads": 2}, "precision, threads"),
+        ({"depths": (1, 1), "of": "latency", "multiple": 8}, "multiple, of"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(fields: dict[str, object], ignored: str) -> None:
+    with pytest.raises(SpecError, match=f"prune: {ignored} would change nothing"):
+        Prune.parse(fields, "step")

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from fit50.nn.cost import cost
+from fit50.runtimes.onnxruntime import OnnxRuntime
 from fit50.runtimes.place import Place
 from fit50.search import feasible as module
 from fit50.search.feasible import feasible
-from fit50.spec.errors import BudgetError, SpecError
+from fit50.spec.errors import BudgetError, RuntimeRefusal, SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Input, Network, Stem
-from fit50.spec.numerics import Numerics
+from fit50.spec.numerics import Precision
 from fit50.spec.outcome import Latency, Score
 from fit50.spec.presets import EFFORTS, resnet
 from fit50.spec.request import Budget, Request
@@ -48,11 +49,11 @@ def measured(network: Network, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mea
         asked: list[tuple[float, str]] = []
 
         def scores(
-            untrained: module._Untrained, numerics: Numerics, request: Request, *rest: object
+            untrained: module._Untrained, precision: Precision, request: Request, *rest: object
         ) -> Mapping[str, Score]:
             keep = min((1, 0.5, 0.25), key=lambda keep: abs(keep - cost(untrained.network).gmacs / whole))
-            asked.append((keep, numerics.kind))
-            return by(keep, numerics.kind)
+            asked.append((keep, precision))
+            return by(keep, precision)
 
         monkeypatch.setattr(module, "_scores", scores)
         return asked
@@ -98,7 +99,18 @@ def test_fractions_too_slow_in_every_form_are_dropped(
 
 def test_a_precision_that_no_runtime_has_is_not_measured(network: Network) -> None:
     form = module._untrained(network, 1)
-    assert module._scores(form, module.Half(kind="bf16"), request(size=1), Place(), 1, NOWHERE) == {}
+    assert module._scores(form, "bf16", request(size=1), Place(), 1, NOWHERE) == {}
+
+
+def test_what_only_the_export_refuses_is_not_measured(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*given: object) -> None:
+        raise RuntimeRefusal("onnxruntime: not this one")
+
+    monkeypatch.setattr(OnnxRuntime, "export", refused)
+    assert module._scores(module._untrained(network, 0.5), "int8", request(size=1), Place(), 1, tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_runtime_that_fits_is_enough(
@@ -154,9 +166,10 @@ def test_real_files_are_measured_once(network: Network, tmp_path: Path, monkeypa
 
 def test_a_real_file_is_larger_in_float_than_in_int8_allows(network: Network, tmp_path: Path) -> None:
     form = module._untrained(network, 0.5)
+    precisions: tuple[Precision, ...] = ("float32", "int8")
     scores = {
-        numerics.kind: module._scores(form, numerics, request(size=1), Place(), 1, tmp_path)["onnxruntime"]
-        for numerics in (module.Float32(), module._INT8)
+        precision: module._scores(form, precision, request(size=1), Place(), 1, tmp_path)["onnxruntime"]
+        for precision in precisions
     }
     assert scores["int8"].size is not None
     assert scores["float32"].size is not None

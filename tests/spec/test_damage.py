@@ -59,7 +59,6 @@ def test_decibels(error: float | None, decibels: float | None) -> None:
 
 def test_advice_where_int8_loses_little() -> None:
     found = probed(-1)
-    assert not found.hopeless
     assert found.advice == (
         "int8 will probably change the accuracy by -1.0 points [-3.0, +1.0], n=100: no more than the 1 that may be lost"
     )
@@ -67,7 +66,6 @@ def test_advice_where_int8_loses_little() -> None:
 
 def test_advice_where_some_layers_are_to_blame() -> None:
     found = probed(-4, spared=("layer4.2.conv3", "fc"), with_spared=difference(-0.5))
-    assert found.hopeless
     assert found.advice == (
         "int8 will probably change the accuracy by -4.0 points [-6.0, -2.0], n=100; leave layer4.2.conv3, fc with all "
         "inputs in float (-0.5 points [-2.5, +1.5], n=100), or use --method qat"
@@ -76,4 +74,3 @@ def test_advice_where_some_layers_are_to_blame() -> None:
 
 def test_advice_where_all_layers_are_to_blame() -> None:
     assert probed(-2.9).advice.endswith("; no few layers are to blame: use --method qat, or stay in float")
-    assert not probed(-2.9).hopeless  # it may lose no more than 0.9

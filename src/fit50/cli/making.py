@@ -156,13 +156,14 @@ def make(
     if not fabric.is_global_zero:
         return
     checkpoint.save(output)
-    found = accuracy(module_answers(checkpoint, dataset.split("val")))
-    counted = cost(checkpoint.network)
+    validation, counted, lost = dataset.split("val"), cost(checkpoint.network), None
+    if start and isinstance(recipe.steps[1], Prune):
+        lost = damage(module_answer(start), module_answer(checkpoint), validation, dataset.classes)
+    found = lost.comparison.new if lost else accuracy(module_answers(checkpoint, validation))
     text = f"{output}: {counted.parameters:,} parameters, {counted.gmacs:.3g} GMACs, validation accuracy {found}"
     facts = {"file": str(output), "parameters": counted.parameters, "gmacs": counted.gmacs}
     facts["validation"] = found.model_dump()
-    if start and isinstance(recipe.steps[1], Prune):
-        lost = damage(module_answer(start), module_answer(checkpoint), dataset.split("val"), dataset.classes)
+    if lost:
         facts["damage"] = lost.model_dump()
         text += f"\n\nbefore: {first.weights}; after: {output}\n{damage_text(lost)}"
     emit(facts, text, as_json)

@@ -19,17 +19,16 @@ from fit50.compress.widths import by_field, gmacs, unreachable, widths_within
 from fit50.data.images import Images
 from fit50.nn.cost import cost
 from fit50.runtimes import runtime
-from fit50.runtimes.base import Bundle, Calibration
+from fit50.runtimes.base import Bundle, Calibration, refuse
 from fit50.runtimes.measure import measure
 from fit50.spec.machine import physical_cores
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
-from fit50.spec.numerics import Float32, Half, Int8, Numerics, Precision
+from fit50.spec.numerics import BYTES, uncalibrated
 from fit50.spec.recipe import Prune
 from fit50.weights.checkpoint import Checkpoint
 
 Widths = dict[str, int]
-_BYTES: dict[Precision, int] = {"float32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 _WITHIN = 0.05
 _ATTEMPTS = 8
 
@@ -69,6 +68,8 @@ class Target:
             RuntimeRefusal: there is no such file.
         """
         step = self.step
+        if step.measured:
+            refuse(runtime(step.runtime), self._form(self.whole))
         match step.of:
             case "gmacs":
                 return self._counted(gmacs), {}
@@ -77,7 +78,7 @@ class Target:
             case "size":
 
                 def size(network: Network) -> float:
-                    return _megaparameters(network) * _BYTES[step.precision]
+                    return _megaparameters(network) * BYTES[step.precision]
 
                 return self._corrected(
                     lambda most: widths_within(self.checkpoint.network, step, self.found, self.scores, size, most),
@@ -137,8 +138,10 @@ class Target:
 
     def _exported(self, checkpoint: Checkpoint, folder: Path) -> Bundle:
         calibration = Calibration(self.images.pixels, self.images.pixels, self.images.labels, max_drop=100)
-        form = replace(checkpoint, numerics=_numerics(self.step.precision))
-        return runtime(self.step.runtime).export(form, folder, calibration)
+        return runtime(self.step.runtime).export(self._form(checkpoint), folder, calibration)
+
+    def _form(self, checkpoint: Checkpoint) -> Checkpoint:
+        return replace(checkpoint, numerics=uncalibrated(self.step.precision))
 
     def _measured(self, before: Bundle, after: Bundle) -> tuple[float, float]:
         """The sizes in megabytes, or the median latencies in milliseconds, measured in turns."""
@@ -167,15 +170,3 @@ class _Attempt(NamedTuple):
 
 def _megaparameters(network: Network) -> float:
     return cost(network).parameters / 1e6
-
-
-def _numerics(precision: Precision) -> Numerics:
-    match precision:
-        case "float32":
-            return Float32()
-        case "bf16" | "fp16":
-            return Half(kind=precision)
-        case "int8":
-            return Int8(dataset="pruning", samples=1, max_drop=100)
-        case _:
-            assert_never(precision)

@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from fit50.runtimes.base import Bundle
 from fit50.spec.benchmark import Floor, Load
 from fit50.spec.errors import DeviceError
-from fit50.spec.numerics import Precision
+from fit50.spec.numerics import BYTES, Precision
 
 _LIBRARIES = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "BLIS_NUM", "VECLIB_MAXIMUM")  # that numpy may multiply with
-_BYTES: dict[Precision, int] = {"float32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 _MULTIPLES: dict[Precision, tuple[tuple[str, float], ...]] = {
     "float32": (),
     "bf16": (("amx_bf16", 16), ("avx512_bf16", 2), ("bf16", 4)),
@@ -78,7 +77,7 @@ def traffic(bundle: Bundle, load: Load) -> int:
     """Bytes moved at least: the file for each stream, the activations of its largest layer for each image."""
     manifest = bundle.manifest
     return round(
-        load.streams * bundle.size * 1e6 + load.images * (manifest.activations or 0) * _BYTES[manifest.precision]
+        load.streams * bundle.size * 1e6 + load.images * (manifest.activations or 0) * BYTES[manifest.precision]
     )
 
 

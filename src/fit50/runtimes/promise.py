@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from fit50.nn.cost import cost
-from fit50.spec.numerics import Precision
+from fit50.spec.numerics import BYTES
 from fit50.weights.checkpoint import Checkpoint
 
-_BYTES: dict[Precision, int] = {"float32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 _TEXT = 6144  # bytes of the graph's description for each tensor of the network; those of QAT are the longest
 
 
@@ -36,7 +35,7 @@ def hold_promise(checkpoint: Checkpoint, parameters: int | None, size: int) -> N
         f"found {parameters:,}"
     )
     left = precision == "int8" and not re.match(r"(\d+) of \1 layers", (checkpoint.provenance or {}).get("int8", ""))
-    allowed = (4 if left else _BYTES[precision]) * promised + 4 * spare + copies * _TEXT * len(checkpoint.tensors)
+    allowed = (4 if left else BYTES[precision]) * promised + 4 * spare + copies * _TEXT * len(checkpoint.tensors)
     assert size <= allowed, f"expected at most {allowed:,} bytes in {precision}, found {size:,}"
 
 

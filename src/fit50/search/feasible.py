@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -21,17 +22,15 @@ from fit50.runtimes.graph import golden_images
 from fit50.runtimes.place import Place
 from fit50.search.objective import excesses
 from fit50.spec.digest import digest
-from fit50.spec.errors import BudgetError
+from fit50.spec.errors import BudgetError, RuntimeRefusal
 from fit50.spec.files import write_text
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
-from fit50.spec.numerics import Float32, Half, Int8, Numerics
+from fit50.spec.numerics import Precision, uncalibrated
 from fit50.spec.outcome import Score
 from fit50.spec.recipe import Prune
 from fit50.spec.request import Budget, Request
 from fit50.weights.checkpoint import Checkpoint
-
-_INT8 = Int8(dataset="untrained", samples=16, max_drop=100)
 
 
 def feasible(
@@ -56,11 +55,11 @@ def feasible(
     for index, keep in enumerate(keeps):
         monitor.progress("feasibility", index, len(keeps))
         untrained = _untrained(network, keep)
-        for numerics in (Float32(), Half(kind="bf16"), Half(kind="fp16"), _INT8):
-            scores = _scores(untrained, numerics, request, place, threads, figures)
+        for precision in get_args(Precision):
+            scores = _scores(untrained, precision, request, place, threads, figures)
             fits = [name for name, score in scores.items() if not excesses(score, budget, None)]
-            tried |= {f"{keep:.0%} of the GMACs, {numerics.kind}, {name}": score for name, score in scores.items()}
-            if fits and numerics.kind == "float32":
+            tried |= {f"{keep:.0%} of the GMACs, {precision}, {name}": score for name, score in scores.items()}
+            if fits and precision == "float32":
                 return (*passed, *keeps[index:])
             if fits:
                 passed.append(keep)
@@ -97,33 +96,36 @@ def _untrained(network: Network, keep: float) -> _Untrained:
 
 
 def _scores(
-    untrained: _Untrained, numerics: Numerics, request: Request, place: Place, threads: int, figures: Path
+    untrained: _Untrained, precision: Precision, request: Request, place: Place, threads: int, figures: Path
 ) -> dict[str, Score]:
     """Quick measurements of the network's file in each runtime; what is kept in ``figures`` is not measured again."""
     network, device = untrained.network, place.environment(threads)
     memory = request.budget.memory is not None
-    identity = [digest(network), numerics.kind, request.device.name, digest(device)]
+    identity = [digest(network), precision, request.device.name, digest(device)]
     kept: dict[str, Path] = {}
     missing = []
     for name in request.runtimes:
         chosen = runtime(name, device.isa)
-        if chosen.refusal(network, request.device, numerics.kind):
+        if chosen.refusal(network, request.device, precision):
             continue
         key = hashlib.sha256(" ".join([*identity, name]).encode()).hexdigest()[:16]
         kept[name] = figures / f"{key}.json"
         if not kept[name].exists() or (memory and Score.read(kept[name]).memory is None):
             missing.append(chosen)
     if missing:
-        checkpoint = Checkpoint(network, untrained.tensors, numerics=numerics)
+        checkpoint = Checkpoint(network, untrained.tensors, numerics=uncalibrated(precision))
         images = tuple(golden_images(image, 16) for image in network.inputs)
         calibration = Calibration(images, images, np.zeros(16, np.int64), max_drop=100)
         with tempfile.TemporaryDirectory() as folder:
-            bundles: dict[str, Bundle] = {
-                each.name: each.export(checkpoint, Path(folder) / each.name, calibration) for each in missing
-            }
-            found = place.measure(bundles, threads, rounds=5, batch=1, memory=memory)
-        for each in missing:
-            write_text(kept[each.name], found[each.name].model_dump_json())
+            bundles: dict[str, Bundle] = {}
+            for each in missing:
+                try:
+                    bundles[each.name] = each.export(checkpoint, Path(folder) / each.name, calibration)
+                except RuntimeRefusal:  # which only the attempt shows
+                    del kept[each.name]
+            found = place.measure(bundles, threads, rounds=5, batch=1, memory=memory) if bundles else {}
+        for measured, score in found.items():
+            write_text(kept[measured], score.model_dump_json())
     return {name: Score.read(path) for name, path in kept.items()}
 
 

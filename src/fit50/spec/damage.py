@@ -132,13 +132,6 @@ class Probe(Value):
         return self.int8.comparison.difference
 
     @property
-    def hopeless(self) -> bool:
-        """Whether it surely loses more than is allowed: the search may leave out such a candidate's int8 file for ONNX
-        Runtime, whose rounding is simulated; OpenVINO's may lose less.
-        """
-        return self.lost.high < -self.allowed
-
-    @property
     def advice(self) -> str:
         """What to do, in a sentence."""
         cost = f"int8 will probably change the accuracy by {self.lost}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -48,3 +48,18 @@ class Int8(Value):
 
 Numerics = Annotated[Float32 | Half | Int8, Field(discriminator="kind")]
 Precision = Literal["float32", "bf16", "fp16", "int8"]
+BYTES: dict[Precision, int] = {"float32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+"""What a number takes in a file."""
+
+
+def uncalibrated(precision: Precision) -> Numerics:
+    """The numerics of a file of which speed and size alone count; in int8 it may lose all accuracy."""
+    match precision:
+        case "float32":
+            return Float32()
+        case "bf16" | "fp16":
+            return Half(kind=precision)
+        case "int8":
+            return Int8(dataset="none", samples=1, max_drop=100)
+        case _:
+            assert_never(precision)

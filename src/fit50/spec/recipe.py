@@ -92,7 +92,20 @@ class Prune(Value):
             raise ValueError("prune: expected keep or most, depths, or both")
         if self.keep is not None and self.most is not None:
             raise ValueError(f"prune: expected keep or most, found both; most={self.most:g} is the {self.of} itself")
+        ignored = self.canonical().keys() & ({"runtime", "precision", "threads"} if not self.measured else set())
+        if self.keep is None and self.most is None:
+            ignored |= self.canonical().keys() & {"of", "multiple", "floor"}
+        if ignored:
+            raise ValueError(
+                f"prune: {', '.join(sorted(ignored))} would change nothing; runtime, precision and threads belong to a "
+                "size or latency, of, multiple and floor to keep or most"
+            )
         return self
+
+    @property
+    def measured(self) -> bool:
+        """Whether the cost is a file's, so that files are made on the way."""
+        return self.of in ("size", "latency")
 
 
 class Quantize(Value):
