@@ -58,6 +58,12 @@ def fashion_dataset(input: Input, *, train: Places, val: Places, cache: Path, so
     return Dataset(classes, splits, _audit(classes, splits, contents), identity.hexdigest())
 
 
+def photographs(source: Path, name: str) -> tuple[NDArray[np.uint8], list[str]]:
+    """The images of the file ``train`` or ``test``, (N, 28, 28), and the classes' names. Raises DataError."""
+    labels = _read(source, name, "labels-idx1")
+    return _read(source, name, "images-idx3"), [CLASSES[label] for label in labels]
+
+
 def _fitted(source: Path, name: str, input: Input, cache: Path) -> Pixels:
     """All images of a file, uint8 (N, H, W, C), mapped from the cache; fitted the first time."""
     channels = "grey" if input.channels == 1 else "rgb"

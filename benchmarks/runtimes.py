@@ -5,6 +5,8 @@ The weights are random: speed and size do not depend on them. All files of a net
 faster than its default.
 
     python benchmarks/runtimes.py --json benchmarks/runtimes.json
+
+Networks that the JSON has are not measured again.
 """
 
 from __future__ import annotations
@@ -80,17 +82,41 @@ def row(label: str, bundle: Bundle, found: dict[tuple[str, int], Measured], batc
     line: dict[str, Any] = {"file": label, "megabytes": bundle.size}
     for batch in batches:
         mine = found[label, batch]
-        ours = batch / mine.throughput.median
         line[f"batch {batch}"] = {
             "milliseconds": mine.latency.median,
             "interval": [mine.latency.low, mine.latency.high],
             "n": mine.latency.n,
             "times torch": found[REFERENCE, batch].latency.median / mine.latency.median,
             "times OpenVINO float32": found["openvino float32", batch].latency.median / mine.latency.median,
-            "images per second": batch / ours,
+            "images per second": mine.throughput.median,
             "times the floor": mine.times_floor,
         }
     return line
+
+
+def measured(name: str, loads: list[Load], seconds: float) -> dict[str, Any]:
+    """All files of a network under all loads."""
+    with tempfile.TemporaryDirectory() as folder:
+        made, refused = files(name, Path(folder))
+        result = benchmark(made, loads, Until(seconds=seconds))
+    found = {(each.file, each.load.batch): each for each in result.measured}
+    rows = [row(label, bundle, found, [load.batch for load in loads]) for label, bundle in made.items()]
+    facts = {"network": name, "files": rows, "refused": refused, "noise": result.noise.model_dump()}
+    return facts | {"environment": result.environment.model_dump()}
+
+
+def show(facts: dict[str, Any], batches: list[int]) -> None:
+    """Prints one network's table."""
+    print(f"\n{facts['network']}")
+    for each in facts["files"]:
+        text = f"  {each['file']:<22} {each['megabytes']:7.1f} MB"
+        for batch in batches:
+            at = each[f"batch {batch}"]
+            text += f" | {at['milliseconds']:8.2f} ms, {at['times torch']:5.2f}x torch"
+            text += f", {at['times OpenVINO float32']:5.2f}x OpenVINO float32, {at['times the floor']:4.1f}x floor"
+        print(text)
+    for label, reason in facts["refused"].items():
+        print(f"  {label}: refused: {reason}")
 
 
 def main() -> None:
@@ -103,27 +129,15 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     loads = [Load(threads=given.threads, batch=batch) for batch in given.batches]
-    networks = []
+    networks: list[dict[str, Any]] = []
+    if given.json.exists():
+        networks = json.loads(given.json.read_text(encoding="utf-8"))["networks"]
     for name in given.networks:
-        with tempfile.TemporaryDirectory() as folder:
-            made, refused = files(name, Path(folder))
-            result = benchmark(made, loads, Until(seconds=given.seconds))
-            found = {(each.file, each.load.batch): each for each in result.measured}
-            rows = [row(label, bundle, found, given.batches) for label, bundle in made.items()]
-        print(f"\n{name}")
-        for each in rows:
-            text = f"  {each['file']:<22} {each['megabytes']:7.1f} MB"
-            for batch in given.batches:
-                at = each[f"batch {batch}"]
-                text += f" | {at['milliseconds']:8.2f} ms, {at['times torch']:5.2f}x torch"
-                text += f", {at['times OpenVINO float32']:5.2f}x OpenVINO float32, {at['times the floor']:4.1f}x floor"
-            print(text, flush=True)
-        for label, reason in refused.items():
-            print(f"  {label}: refused: {reason}")
-        noise = result.noise.model_dump()
-        networks.append({"network": name, "files": rows, "refused": refused, "noise": noise})
-    facts = {"environment": result.environment.model_dump(), "networks": networks}
-    write_text(given.json, json.dumps(facts, indent=1) + "\n")
+        if name not in {each["network"] for each in networks}:
+            networks.append(measured(name, loads, given.seconds))
+            write_text(given.json, json.dumps({"networks": networks}, indent=1) + "\n")
+    for each in networks:
+        show(each, given.batches)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 from tests.contracts.networks import KINDS, MISSING, photographs
 
+from fit50.data.decode import fit_image, read_image
 from fit50.nn.cost import Cost, cost
 from fit50.nn.deployed import Deployed
 from fit50.runtimes import base, promise
@@ -50,6 +52,14 @@ def flip_byte(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
+
+
+def save_photo(path: Path) -> None:
+    """A photograph of odd sides that lies on its side, as cameras save them."""
+    noise = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
+    lying = Image.Exif()
+    lying[ExifTags.Base.Orientation] = 6
+    Image.fromarray(noise).save(path, exif=lying)
 
 
 def rewrite_golden(bundle: Bundle, change: Callable[[Probabilities], Probabilities]) -> None:
@@ -229,15 +239,28 @@ class RuntimeContract(ABC):
 
     @pytest.mark.parametrize("which", ["bundle", "pair"])
     def test_the_code_on_the_card_runs(
-        self, runtime: Runtime, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, which: str
+        self,
+        runtime: Runtime,
+        request: pytest.FixtureRequest,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        which: str,
     ) -> None:
         bundle: Bundle = request.getfixturevalue(which)
+        bundle = bundle.copy(tmp_path / "bundle")
+        inputs = bundle.manifest.network.inputs
+        names = ["photo.jpg"] if len(inputs) == 1 else [f"{image.name}.jpg" for image in inputs]
+        for name in names:
+            save_photo(bundle.folder / name)
         card = (bundle.folder / "README.md").read_text(encoding="utf-8")
         (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
         monkeypatch.chdir(bundle.folder)
         found: dict[str, Any] = {}
         exec(code, found)
-        expected = runtime.open(bundle, threads=1).run(*(np.zeros_like(array[:1]) for array in bundle.golden()[0]))
+        pixels = [fit_image(read_image(Path(name)), image)[None] for name, image in zip(names, inputs, strict=True)]
+        for mine, theirs in zip(found["images"].values(), pixels, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        expected = runtime.open(bundle, threads=1).run(*pixels)
         assert np.asarray(found["probabilities"]) == pytest.approx(expected, abs=1e-4)
 
     def test_the_card_names_the_inputs(self, pair: Bundle) -> None:
