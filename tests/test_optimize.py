@@ -76,11 +76,11 @@ def outcome(job: Finished) -> Outcome:
 def test_the_job_leaves_its_results(job: Finished) -> None:
     assert {path.name for path in job.folder.iterdir()} == {
         "best",
-        "feasible.json",
         "front.svg",
         "outcome.json",
         "report.html",
         "request.yaml",
+        "shapes.json",
         "splits.json",
     }
     assert (job.folder / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
@@ -90,14 +90,14 @@ def test_the_job_leaves_its_results(job: Finished) -> None:
 
 
 def test_every_part_is_numbered_and_what_is_pruned_is_said(job: Finished, outcome: Outcome) -> None:
-    (kept,) = (trial.name for trial in outcome.trials if trial.kept)
-    parts = [line for line in job.said if line.startswith(("[", "to be pruned", "budget"))]
+    (kept,) = (f"{trial.name}, {trial.reason}" for trial in outcome.trials if trial.kept)
+    parts = [line for line in job.said if line.startswith(("[", "to be shrunk", "budget"))]
     assert parts == [
         "budget on cpu: no limits",
         "[1/5] baseline",
         "[2/5] control",
         "[3/5] se",
-        f"to be pruned: {kept}, as none of the 3 is more accurate on validation",
+        f"to be shrunk: {kept}",
         "[4/5] pruned to 50%",
         "[5/5] export and measure",
     ]

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import torch
 
+from fit50.compress.damage import JUDGES
 from fit50.compress.groups import groups
 from fit50.compress.quantize import calibration, quantize
+from fit50.compress.sensitivity import int8_difference
 from fit50.data.dataset import Dataset, open_dataset
-from fit50.evaluate.intervals import accuracy, difference
+from fit50.evaluate.intervals import accuracy
 from fit50.nn.cost import cost
-from fit50.pipeline.answers import Correct, files_answers, module_answers
+from fit50.pipeline.answers import Correct, module_answers, split_answers
 from fit50.pipeline.exporting import exported
 from fit50.pipeline.realise import realise, step_seed
 from fit50.pipeline.store import Store
@@ -28,8 +30,9 @@ from fit50.runtimes.place import Place
 from fit50.runtimes.remote import place_of
 from fit50.search.feasible import feasible
 from fit50.search.objective import sentence
-from fit50.search.space import grown, shrunk
+from fit50.search.space import WHOLE, Shape, grown, shrunk
 from fit50.search.start import refuse_other_splits, start_network
+from fit50.search.trials import Trained, tried
 from fit50.search.verdicts import judge
 from fit50.spec.digest import digest
 from fit50.spec.errors import BudgetError, RuntimeRefusal
@@ -43,6 +46,8 @@ from fit50.spec.request import Request
 from fit50.weights.checkpoint import Checkpoint
 from fit50.weights.foreign import knows_classes
 from fit50.weights.origin import local_file
+
+_CALIBRATED = 300
 
 
 @dataclass
@@ -115,26 +120,27 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         monitor.say(f"{folder}: finished before; remove outcome.json to measure and choose anew")
         return Outcome.read(folder / "outcome.json")
     monitor.say(f"budget on {request.device.name}: {request.budget}")
-    keeps = [keep for keep in sorted(feasible_keeps(job, start), reverse=True) if keep < 1]
+    smaller = [shape for shape in feasible_shapes(job, start) if shape != WHOLE]
+    for shape in smaller:
+        dataset.fitted(shape.of(start).inputs)  # read, or refused, before anything is trained
     baseline = start_recipe(job, start)
     trained = {"baseline": baseline, **grown(baseline, start, request.effort)}
-    parts = Parts(monitor, len(trained) + len(keeps) + 1)
+    parts = Parts(monitor, len(trained) + len(smaller) + 1)
     best, trials = grow(job, trained, parts)
     recipes = {"baseline": baseline, "grown": best} if best != baseline else {"baseline": baseline}
-    if keeps:
+    if smaller:
         kept = next(trial for trial in trials if trial.kept)
-        monitor.say(f"to be pruned: {kept.name}, as none of the {len(trials)} is more accurate on validation")
-    for keep in keeps:
-        name = f"pruned to {100 * keep:.4g}%"
-        recipes[name] = shrunk(best, keep, request.effort)
-        parts.begin(name)
-        job.realise(recipes[name])
+        monitor.say(f"to be shrunk: {kept.name}, {kept.reason}")
+    for shape in smaller:
+        recipes[str(shape)] = shrunk(best, shape, request.effort)
+        parts.begin(str(shape))
+        job.realise(recipes[str(shape)])
     parts.begin("export and measure")
     candidates, answers = deploy(job, recipes)
     judged, chosen = judge(request, candidates, answers)
 
     bundle = Bundle.open(out / str(chosen.bundle))
-    test = dataset.split("test")
+    test = split_answers(place, {chosen.name: bundle}, dataset, "test", threads)
     outcome = Outcome(
         request=request,
         classes=dataset.classes,
@@ -145,7 +151,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         candidates=judged,
         chosen=chosen.name,
         sentence=sentence(chosen, judged, request),
-        test=accuracy(files_answers(place, {chosen.name: bundle}, test, threads)[chosen.name]),
+        test=accuracy(test[chosen.name]),
         seconds=time.monotonic() - started,
     )
     bundle.with_score(chosen.score, outcome.environment).copy(folder / "best")
@@ -155,18 +161,18 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     return outcome
 
 
-def feasible_keeps(job: Job, start: Network) -> tuple[float, ...]:
+def feasible_shapes(job: Job, start: Network) -> tuple[Shape, ...]:
     """What the budget allows, found out once: a resumed job keeps to it.
 
     A refused job leaves no folder behind; what was measured is kept below ``out/cache``. Raises BudgetError.
     """
-    kept = job.folder / "feasible.json"
+    kept = job.folder / "shapes.json"
     if kept.exists():
-        return tuple(json.loads(kept.read_text(encoding="utf-8")))
+        return tuple(Shape(*shape) for shape in json.loads(kept.read_text(encoding="utf-8")))
     head = start.head.model_copy(update={"classes": len(job.dataset.classes)})
     figures = job.store.folder.parent / "cache" / "figures"
     try:
-        keeps = feasible(
+        shapes = feasible(
             start.model_copy(update={"head": head}), job.request, job.place, job.threads, figures, job.monitor
         )
     except BudgetError:
@@ -175,8 +181,8 @@ def feasible_keeps(job: Job, start: Network) -> tuple[float, ...]:
         with suppress(OSError):
             job.folder.rmdir()
         raise
-    write_text(kept, json.dumps(keeps))
-    return keeps
+    write_text(kept, json.dumps(shapes))
+    return shapes
 
 
 def job_folder(request: Request, out: Path) -> Path:
@@ -185,29 +191,25 @@ def job_folder(request: Request, out: Path) -> Path:
 
 
 def grow(job: Job, recipes: dict[str, Recipe], parts: Parts) -> tuple[Recipe, tuple[Trial, ...]]:
-    """Trains the baseline, then each grown candidate and the control; gives the best by validation."""
-    hits: dict[str, Correct] = {}
+    """Trains the baseline, then each grown candidate and the control; gives the one to go on with."""
+    networks: dict[str, Trained] = {}
     for name, recipe in recipes.items():
         parts.begin(name)
-        hits[name] = module_answers(job.realise(recipe), job.dataset.split("val"))
-        job.monitor.say(f"      validation accuracy {accuracy(hits[name])}")
-    best = max(recipes, key=lambda name: float(hits[name].mean()))
-    trials = []
-    for name, recipe in recipes.items():
-        against = "baseline" if name == "control" else "control"
-        compared = difference(hits[name], hits[against]) if name != "baseline" else None
-        trials.append(
-            Trial(
-                name=name,
-                run=job.store.run(recipe, job.dataset.identity).folder.name,
-                accuracy=accuracy(hits[name]),
-                against=against if compared else "",
-                difference=compared,
-                kept=name == best,
-                reason=_trial_reason(name == best, compared, against),
-            )
-        )
-    return recipes[best], tuple(trials)
+        checkpoint = job.realise(recipe)
+        right, int8 = module_answers(checkpoint, job.dataset.split("val")), _int8(job, checkpoint)
+        networks[name] = Trained(job.store.run(recipe, job.dataset.identity).folder.name, right, int8)
+        job.monitor.say(f"      validation accuracy {accuracy(right)}" + (f"; in int8 probably {int8}" if int8 else ""))
+    trials = tried(networks, _int8_drop(job.request))
+    return next(recipes[trial.name] for trial in trials if trial.kept), trials
+
+
+def _int8(job: Job, checkpoint: Checkpoint) -> Difference | None:
+    """What int8 would probably change; None where no runtime makes such files of this network."""
+    device, flags = job.request.device, job.place.facts.environment.isa
+    if all(runtime(name, flags).refusal(checkpoint.network, device, "int8") for name in job.request.runtimes):
+        return None
+    calibration, images = job.dataset.split("train").take(_CALIBRATED, 0), job.dataset.split("val").take(JUDGES, 0)
+    return int8_difference(checkpoint, calibration, images)
 
 
 def start_recipe(job: Job, start: Network) -> Recipe:
@@ -225,15 +227,6 @@ def start_recipe(job: Job, start: Network) -> Recipe:
     return recipe.then(effort.grow.model_copy(update={"epochs": effort.train.epochs}))
 
 
-def _trial_reason(kept: bool, compared: Difference | None, against: str) -> str:
-    outcome = (
-        "the most accurate on validation, so it is pruned" if kept else "less accurate on validation than the best"
-    )
-    if compared is None or compared.significant:
-        return outcome
-    return f"{outcome}; its difference to the {against} is within chance"
-
-
 def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[str, Correct]]:
     """Exports every recipe in every runtime and precision; measures and validates the files in turns on the device.
 
@@ -245,9 +238,10 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
     for index, (label, recipe) in enumerate(recipes.items()):
         job.monitor.progress("export", index, len(recipes))
         checkpoint = job.realise(recipe)
+        dataset = job.dataset.fitted(checkpoint.network.inputs)
         forms: list[tuple[Checkpoint, Recipe, str]] = [(checkpoint, recipe, name) for name in job.request.runtimes]
         for step in (Quantize(to="bf16"), Quantize(to="fp16"), Quantize(max_drop=_int8_drop(job.request))):
-            fewer = quantize(checkpoint, step, job.dataset)
+            fewer = quantize(checkpoint, step, dataset)
             forms += [
                 (fewer, recipe.then(step), name)
                 for name in job.request.runtimes
@@ -268,7 +262,7 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
                 run=run.folder.name,
             )
             try:
-                given = partial(calibration, form, job.dataset, seed=step_seed(made_by))
+                given = partial(calibration, form, dataset, seed=step_seed(made_by))
                 bundle = exported(run, form, name, job.request.device, flags, given)
             except RuntimeRefusal as refusal:
                 candidates.append(candidate.model_copy(update={"verdict": "refused", "reason": str(refusal)}))
@@ -277,7 +271,7 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
             candidates.append(candidate.model_copy(update={"bundle": str(bundle.folder.relative_to(out))}))
     job.monitor.progress("export", len(recipes), len(recipes))
     scores = job.place.measure(bundles, job.threads, monitor=job.monitor)
-    answers = files_answers(job.place, bundles, job.dataset.split("val"), job.threads)
+    answers = split_answers(job.place, bundles, job.dataset, "val", job.threads)
     scored = [
         c.model_copy(update={"score": scores[c.name].model_copy(update={"accuracy": accuracy(answers[c.name])})})
         if c.name in bundles

@@ -200,6 +200,19 @@ def test_wrong_fields_of_pruning_and_training(fit50: Fit50, photos: Path, weight
     assert "samples" in refused(fit50, "quantize", weights, photos, "--samples", "0")
 
 
+def test_rounds_and_sizes_that_make_no_sense(fit50: Fit50, weights: Path, tmp_path: Path) -> None:
+    verb = ("prune", weights, tmp_path / "nowhere")
+    assert "expected keep for 2 rounds, found none" in refused(fit50, *verb, "--most", "1", "--rounds", "2")
+    assert "expected keep for 2 rounds, found none" in refused(fit50, *verb, "--depths", "1,1", "--rounds", "2")
+    assert "--image-size: expected fewer pixels than the network's 16, found 16" in refused(
+        fit50, *verb, "--image-size", "16", "--dry-run"
+    )
+    for words in (("--rounds", "2"), ("--of", "latency"), ("--prune.importance", "bn")):
+        assert "found --image-size alone" in refused(fit50, *verb, "--image-size", "8", *words)
+    assert "keep" in refused(fit50, *verb, "--image-size", "8", "--keep", "0")
+    assert "rounds" in refused(fit50, *verb, "--rounds", "0")
+
+
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])
 @pytest.mark.parametrize(("depths", "said"), [("9,9", "layer1 has 1 blocks"), ("1,1,1", "expected 2 numbers")])
 def test_depths_that_a_network_has_not_are_refused_before_its_images_are_read(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from tests.cli.conftest import Fit50
 from tests.report.conftest import make_candidate, make_outcome
@@ -202,6 +203,35 @@ def test_prune_to_so_many_parameters(fit50: Fit50, weights: Path, photos: Path, 
     assert "prune, before recovery: validation accuracy" in ended.err
 
 
+def test_prune_in_rounds_and_to_smaller_images(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:
+    output, whole = tmp_path / "pruned.safetensors", Checkpoint.load(weights).network
+    asked = ("prune", weights, photos, "--image-size", "12", "--keep", "0.5", "--rounds", "2", "--recover", "1")
+    ended = fit50(*asked, "--train.batch", "8", "--output", output, "--out", tmp_path / "runs", "--json")
+    assert ended.code == 0, ended.err
+    found, after = facts(ended.out), Checkpoint.load(output).network
+    assert after.inputs[0].height == 12
+    assert 0.35 < found["gmacs"] / cost(whole.sized(12)).gmacs <= 0.5
+    compared = found["damage"]["comparison"]
+    for which, model in (("old", weights), ("new", output)):
+        judged = fit50("evaluate", model, photos, "--json")
+        assert compared[which] == facts(judged.out)["accuracy"], "each by its own images"
+    assert facts(judged.out)["trained_with_these_splits"]
+    made = tmp_path / "int8"
+    common = ("--max-drop", "100", "--samples", "8", "--out", tmp_path / "runs")
+    assert fit50("quantize", output, photos, "--runtime", "onnxruntime", *common, "--output", made).code == 0
+    assert fit50("verify", made).code == 0
+    assert fit50("predict", made, photos / "red" / "000.png").code == 0
+
+
+def test_smaller_images_alone(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "smaller.safetensors"
+    ended = fit50("prune", weights, photos, "--image-size", "8", "--recover", "0", "--output", output)
+    assert ended.code == 0, ended.err
+    before, after = Checkpoint.load(weights), Checkpoint.load(output)
+    assert after.network == before.network.sized(8)
+    assert all(torch.equal(tensor, after.tensors[key]) for key, tensor in before.tensors.items())
+
+
 def test_half_precision_where_no_runtime_has_it_is_refused(fit50: Fit50, weights: Path, tmp_path: Path) -> None:
     made = ("--output", tmp_path / "made")
     ended = fit50("export", weights, "--runtime", "onnxruntime", "--precision", "bf16", *made)
@@ -302,6 +332,9 @@ def test_a_dry_run_says_what_would_be_done(fit50: Fit50, config: Path, weights: 
     assert "grow     se, and a control that only trains on; 1 epochs each\n" in said
     assert "prune    the most accurate of these to 50 % of its GMACs; 1 epochs each\n" in said
     assert "openvino, onnxruntime: float32, int8, and half precision where the device has it\n" in said
+    smaller = fit50(*words, "--effort.rounds", "3", "--effort.sizes", "[8, 12]").out
+    assert "to 50 % of its GMACs in 3 rounds; 1 epochs a round\n" in smaller
+    assert "resize   the most accurate of these to 12, 8 pixels, whole and pruned; 1 epochs a round\n" in smaller
     own = fit50("optimize", "--config", config, "--start", weights, "--set", "edits=[]", "--dry-run").out
     assert f"baseline {weights} as it is, not trained, at 16x16 pixels\n" in own
     known = Checkpoint.load(weights)

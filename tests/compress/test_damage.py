@@ -64,6 +64,14 @@ def test_the_damage_to_answers() -> None:
     assert Damage.parse(found.model_dump(mode="json")) == found
 
 
+def test_each_model_is_judged_by_its_own_images() -> None:
+    large, small = numbered(np.array([0, 1, 1])), numbered(np.array([0, 1, 1]))
+    small = Images((small.pixels[0][::-1],), small.labels, small.names)
+    before = answers((1, 0), (0, 1), (0, 1))
+    found = damage(before, before, large, ("a", "b"), resized=small).comparison
+    assert (found.old.correct, found.new.correct) == (3, 1), "the second one met them the other way round"
+
+
 def test_nothing_is_broken_by_nothing(lived_in: LivedIn) -> None:
     checkpoint = lived_in(RESNET)
     found = checkpoint_damage(checkpoint, checkpoint, dataset(RESNET).split("train"), ("a", "b", "c", "d"))

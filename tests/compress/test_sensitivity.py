@@ -12,7 +12,7 @@ from tests.compress import zoo
 from tests.contracts.networks import photographs
 
 from fit50.compress.prune import recalibrated
-from fit50.compress.sensitivity import probe
+from fit50.compress.sensitivity import int8_difference, probe
 from fit50.data.dataset import Dataset
 from fit50.data.images import Images
 from fit50.nn.deployed import Deployed
@@ -102,6 +102,7 @@ def test_where_everything_suffers_nothing_is_spared(easy: Checkpoint, digits: Da
         easy = hardened(easy, 1e5, f"layer{stage}.0")
     found = probed(easy, digits, allowed=0.5, tried=4)
     assert found.lost.high < -found.allowed
+    assert int8_difference(easy, digits.split("train"), digits.split("val")) == found.lost
 
 
 @pytest.mark.parametrize("name", ["m-mffnet-gated", "hff-gated", "fpn-resnet50"])

@@ -86,6 +86,19 @@ def test_the_latency_is_the_files(
     assert len(clockwork) <= 12
 
 
+def test_a_fraction_may_be_one_of_an_earlier_network(
+    before: Checkpoint, digits: Dataset, clockwork: list[float]
+) -> None:
+    halfway = prune(before, Prune.parse({"keep": 0.8, **NARROW}), digits, seed=0)
+    after = prune(halfway, Prune.parse({"keep": 0.5, **NARROW}), digits, seed=0, whole=before)
+    whole = cost(before.network).gmacs
+    assert 0.45 * whole < cost(after.network).gmacs <= 0.5 * whole
+    step = Prune.parse({"keep": 0.6, "of": "latency", "runtime": "onnxruntime", **NARROW})
+    found = (prune(halfway, step, digits, seed=0, whole=before).provenance or {})["latency"].split()
+    assert float(found[0]) == pytest.approx(1 + 100 * whole, rel=1e-3)
+    assert 0.57 * float(found[0]) <= float(found[2]) <= 0.6 * float(found[0])
+
+
 def test_what_is_fast_enough_stays(before: Checkpoint, digits: Dataset, clockwork: list[float]) -> None:
     after = prune(before, Prune.parse({"most": 1000, "of": "latency", **NARROW}), digits, seed=0)
     assert after.network == before.network

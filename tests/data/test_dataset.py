@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.contracts.dataset import DatasetContract
 
+from fit50.data.audit import Audit, Sizes
 from fit50.data.dataset import Dataset, open_dataset, peek
 from fit50.data.facts import inspect
 from fit50.data.images import Images
@@ -120,6 +122,52 @@ def test_a_touched_file_is_not_decoded_again(folder: Folder, tmp_path: Path, dec
     os.utime(root / "cat/000.png", (1, 1))
     assert open_dataset(root, INPUTS, cache=tmp_path / "cache").identity == before.identity
     assert len(decoded) == 11
+
+
+@pytest.mark.parametrize("disk_budget", [None, 0], ids=["resident", "streamed"])
+@pytest.mark.parametrize("record", ["splits.json", None])
+def test_other_inputs_get_the_same_splits_in_the_same_order(
+    folder: Folder, tmp_path: Path, decoded: list[str], record: str | None, disk_budget: int | None
+) -> None:
+    root = folder({"cat": 14, "dog": 16})
+    small = (Input(height=4, width=4, resize="stretch"),)
+    dataset = open_dataset(
+        *(root, INPUTS), cache=tmp_path / "cache", record=record and tmp_path / record, seed=3, disk_budget=disk_budget
+    )
+    fitted = dataset.fitted(small)
+    assert len(decoded) == 60
+    for name, split in dataset.splits.items():
+        other = fitted.split(name)
+        assert other.names == split.names
+        assert np.array_equal(other.labels, split.labels)
+        orders = [each.order(torch.Generator().manual_seed(0)) for each in (split, other)]
+        assert np.array_equal(*orders)
+        assert next(other.batches(2)).images[0].shape == (2, 4, 4, 3)
+    assert fitted.identity == open_dataset(root, small, cache=tmp_path / "cache", seed=3).identity != dataset.identity
+    read = len(decoded)
+    assert dataset.fitted(small) is fitted
+    assert dataset.fitted((INPUTS[0].model_copy(update={"name": "photo", "mean": (0.1, 0.2, 0.3)}),)) is dataset
+    assert fitted.fitted(INPUTS).identity == dataset.identity
+    assert len(decoded) == read
+
+
+def test_images_that_fit_one_size_only_are_refused(folder: Folder, tmp_path: Path) -> None:
+    root = folder({"cat": 10, "dog": 10})
+    Image.new("RGB", (20_000, 1)).save(root / "cat" / "strip.png")
+    large = (Input(height=224, width=224),)
+    dataset = open_dataset(root, large, cache=tmp_path / "cache", disk_budget=0)
+    assert [name for name, _ in dataset.audit.set_aside] == ["cat/strip.png"]
+    with pytest.raises(DataError, match=r"expected the same images at every size, found that cat/.* is there at one"):
+        dataset.fitted(INPUTS)
+
+
+def test_images_made_by_hand_have_one_size() -> None:
+    pixels, labels = np.zeros((3, 8, 6, 3), np.uint8), np.zeros(3, np.int64)
+    sizes = Sizes((8, 6), (8, 6), (8, 6))
+    dataset = Dataset(("a",), {"train": Images((pixels,), labels, ("x", "y", "z"))}, Audit({}, sizes, (), 0), "")
+    assert dataset.fitted(INPUTS) is dataset
+    with pytest.raises(DataError, match=r"made by hand: expected \[\(4, 6, 3\)\] .*, found \[\(8, 6, 3\)\]"):
+        dataset.fitted((Input(height=4, width=6),))
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "rename"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fit50.data.dataset import Dataset
+from fit50.data.split import Split
 from fit50.pipeline import answers as module
 from fit50.pipeline.answers import files_answers
 from fit50.runtimes.base import Bundle, Images, Probabilities
@@ -41,3 +42,22 @@ def test_a_split_is_sent_in_chunks_that_fit(
     assert place.sizes == sizes
     assert np.array_equal(found["zero"], split.labels == 0)
     assert np.array_equal(found["one"], split.labels == 1)
+
+
+def test_each_file_gets_the_images_at_its_size(
+    digits: Dataset, narrow: Callable[..., Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def answers(place: Place, bundles: Mapping[str, Bundle], images: Split, threads: int) -> dict[str, object]:
+        shapes.append((len(bundles), *next(images.batches(2)).images[0].shape))
+        return {name: (name, images.names) for name in bundles}
+
+    monkeypatch.setattr(module, "files_answers", answers)
+    bundles = {
+        name: SimpleNamespace(manifest=SimpleNamespace(network=network))
+        for name, network in (("one", narrow()), ("two", narrow().sized(8)), ("three", narrow(width=32)))
+    }
+    found = module.split_answers(Place(), bundles, digits, "test", threads=1)  # type: ignore[arg-type]
+    assert shapes == [(2, 2, 16, 16, 3), (1, 2, 8, 8, 3)]
+    assert found == {name: (name, digits.split("test").names) for name in bundles}

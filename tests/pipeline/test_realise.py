@@ -13,16 +13,17 @@ import pytest
 import torch
 
 from fit50.data.dataset import Dataset
+from fit50.nn.cost import cost
 from fit50.pipeline import realise as module
 from fit50.pipeline.realise import realise, step_seed
 from fit50.pipeline.store import Store
 from fit50.runtimes.base import sha256
 from fit50.spec.damage import Damage
-from fit50.spec.errors import CheckpointError, SpecError
+from fit50.spec.errors import CheckpointError, DataError, SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
 from fit50.spec.numerics import Int8
-from fit50.spec.recipe import Edit, Load, Morph, Prune, Quantize, Recipe
+from fit50.spec.recipe import Edit, Load, Morph, Prune, Quantize, Recipe, Resize
 from fit50.spec.training import SGD, AdamW, Teacher, Train
 from fit50.train import train
 from fit50.weights.checkpoint import Checkpoint
@@ -314,3 +315,45 @@ def test_a_morph_says_what_grew_and_how_answers_changed(recipe: Recipe, dataset:
     plain = Train(epochs=1, batch=8)
     trained = realise(recipe.then(gates, swish, plain), dataset, store, Listener())
     assert trained.network == grown.network.settled() != grown.network
+
+
+@pytest.fixture
+def resized(digits: Dataset, narrow: Callable[..., Network]) -> Recipe:
+    """Trained at 16 pixels, resized to 12, pruned in two rounds, each with a recovery taught at 16 pixels."""
+    network = narrow((1,), width=32)
+    prune = partial(Prune, samples=32, since=3)
+    recovery = MORE.model_copy(update={"teacher": Teacher(after=2)})
+    steps = (Load(network=network), MORE, Resize(size=12), prune(keep=0.7), recovery, prune(keep=0.5), recovery)
+    return Recipe(steps=steps, seed=1)
+
+
+def test_what_follows_a_resize_learns_from_the_same_examples_at_the_new_size(
+    resized: Recipe, digits: Dataset, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def watched(checkpoint: Checkpoint, step: Train, dataset: Dataset, *given: object, **named: object) -> Checkpoint:
+        seen.append((checkpoint.network.inputs[0].height, dataset.identity))
+        assert dataset.split("train").names == digits.split("train").names
+        return train(checkpoint, step, dataset, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train", watched)
+    result = realise(resized, digits, store, Monitor())
+    small = digits.fitted(result.network.inputs)
+    assert result.network.inputs[0].height == 12
+    assert seen == [(16, digits.identity), (12, small.identity), (12, small.identity)]
+    assert store.run(resized, digits.identity).model.exists(), "kept under the data that the job was opened with"
+    assert result.provenance is not None
+    assert result.provenance["dataset"] == small.identity
+    whole = realise(resized.prefix(3), digits, store, Monitor())
+    assert whole.provenance is not None
+    assert whole.provenance["dataset"] == small.identity
+    assert same(whole, realise(resized.prefix(2), digits, store, Monitor()))
+    assert 0.4 < cost(result.network).gmacs / cost(whole.network).gmacs <= 0.5
+    damage = Damage.read(store.run(resized.prefix(6), digits.identity).folder / "damage.json")
+    assert damage.comparison.old.n == len(digits.split("val"))
+
+
+def test_images_in_memory_cannot_be_resized(recipe: Recipe, dataset: Dataset, store: Store) -> None:
+    with pytest.raises(DataError, match="only what open_dataset opens can be fitted to another size"):
+        realise(recipe.then(Resize(size=8), MORE), dataset, store, Monitor())

@@ -12,6 +12,7 @@ from fit50.runtimes.onnxruntime import OnnxRuntime
 from fit50.runtimes.place import Place
 from fit50.search import feasible as module
 from fit50.search.feasible import feasible
+from fit50.search.space import WHOLE, Shape
 from fit50.spec.errors import BudgetError, RuntimeRefusal, SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Input, Network, Stem
@@ -22,6 +23,7 @@ from fit50.spec.request import Budget, Request
 
 EFFORT = EFFORTS["quick"].model_copy(update={"keeps": (0.25, 0.5)})
 NOWHERE = Path("nowhere")
+ALL = (WHOLE, Shape(None, 0.5), Shape(None, 0.25))
 Measured = Callable[[float, str], Mapping[str, Score]]
 
 
@@ -65,7 +67,7 @@ def test_without_a_limit_on_costs_nothing_is_measured(
     network: Network, measured: Callable[[Measured], list[tuple[float, str]]]
 ) -> None:
     asked = measured(lambda keep, kind: {"onnxruntime": score(1)})
-    assert feasible(network, request(max_drop=0.5, min_accuracy=99), Place(), 1, NOWHERE, Monitor()) == (1.0, 0.5, 0.25)
+    assert feasible(network, request(max_drop=0.5, min_accuracy=99), Place(), 1, NOWHERE, Monitor()) == ALL
     assert asked == []
 
 
@@ -84,7 +86,7 @@ def test_all_fit_once_the_largest_does(
     network: Network, measured: Callable[[Measured], list[tuple[float, str]]]
 ) -> None:
     asked = measured(lambda keep, kind: {"onnxruntime": score(4 * keep)})
-    assert feasible(network, request(latency=4), Place(), 1, NOWHERE, Monitor()) == (1.0, 0.5, 0.25)
+    assert feasible(network, request(latency=4), Place(), 1, NOWHERE, Monitor()) == ALL
     assert asked == [(1, "float32")]
 
 
@@ -92,13 +94,13 @@ def test_fractions_too_slow_in_every_form_are_dropped(
     network: Network, measured: Callable[[Measured], list[tuple[float, str]]]
 ) -> None:
     asked = measured(lambda keep, kind: {"onnxruntime": score(4 * keep * (0.5 if kind == "int8" else 1))})
-    assert feasible(network, request(latency=1.2), Place(), 1, NOWHERE, Monitor()) == (0.5, 0.25)
+    assert feasible(network, request(latency=1.2), Place(), 1, NOWHERE, Monitor()) == ALL[1:]
     forms = ("float32", "bf16", "fp16", "int8")
     assert asked == [*((1, form) for form in forms), *((0.5, form) for form in forms), (0.25, "float32")]
 
 
 def test_a_precision_that_no_runtime_has_is_not_measured(network: Network) -> None:
-    form = module._untrained(network, 1)
+    form = module._untrained(network, WHOLE)
     assert module._scores(form, "bf16", request(size=1), Place(), 1, NOWHERE) == {}
 
 
@@ -109,7 +111,10 @@ def test_what_only_the_export_refuses_is_not_measured(
         raise RuntimeRefusal("onnxruntime: not this one")
 
     monkeypatch.setattr(OnnxRuntime, "export", refused)
-    assert module._scores(module._untrained(network, 0.5), "int8", request(size=1), Place(), 1, tmp_path) == {}
+    assert (
+        module._scores(module._untrained(network, Shape(None, 0.5)), "int8", request(size=1), Place(), 1, tmp_path)
+        == {}
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,13 +122,38 @@ def test_one_runtime_that_fits_is_enough(
     network: Network, measured: Callable[[Measured], list[tuple[float, str]]]
 ) -> None:
     measured(lambda keep, kind: {"onnxruntime": score(9), "openvino": score(1)})
-    assert feasible(network, request(latency=1), Place(), 1, NOWHERE, Monitor()) == (1.0, 0.5, 0.25)
+    assert feasible(network, request(latency=1), Place(), 1, NOWHERE, Monitor()) == ALL
+
+
+def test_a_budget_that_only_smaller_images_meet_is_met(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, float]] = []
+
+    def scores(untrained: module._Untrained, precision: Precision, *rest: object) -> Mapping[str, Score]:
+        made, side = untrained.network, untrained.network.inputs[0].height
+        asked.append((side, round(cost(made).gmacs / cost(network.sized(side)).gmacs, 1)))
+        return {"onnxruntime": score(1e3 * cost(made).gmacs, mb=cost(made).parameters / 1e5)}
+
+    monkeypatch.setattr(module, "_scores", scores)
+    effort = EFFORT.model_copy(update={"sizes": (4, 8), "keeps": (0.5,)})
+
+    def found(**budget: float) -> tuple[Shape, ...]:
+        asked.clear()
+        wish = request(**budget).model_copy(update={"effort": effort})
+        return feasible(network, wish, Place(), 1, NOWHERE, Monitor())
+
+    whole = 1e3 * cost(network).gmacs
+    assert found(latency=0.27 * whole) == (Shape(8, 1), Shape(8, 0.5), Shape(4, 1), Shape(4, 0.5))
+    assert asked == [*[(16, 1.0)] * 4, *[(16, 0.5)] * 4, (8, 1.0)]
+    size = cost(network).parameters / 1e5
+    assert found(size=0.8 * size) == (Shape(None, 0.5), Shape(8, 0.5), Shape(4, 0.5))
+    with pytest.raises(BudgetError, match=r"4 pixels, 50% of the GMACs, float32, onnxruntime\)(.|\n)*--effort\.sizes"):
+        found(latency=1e-4 * whole)
 
 
 def test_each_cost_is_a_limit(network: Network, measured: Callable[[Measured], list[tuple[float, str]]]) -> None:
     measured(lambda keep, kind: {"onnxruntime": score(1, mb=8 * keep, peak=100 * keep)})
-    assert feasible(network, request(size=4), Place(), 1, NOWHERE, Monitor()) == (0.5, 0.25)
-    assert feasible(network, request(memory=25), Place(), 1, NOWHERE, Monitor()) == (0.25,)
+    assert feasible(network, request(size=4), Place(), 1, NOWHERE, Monitor()) == ALL[1:]
+    assert feasible(network, request(memory=25), Place(), 1, NOWHERE, Monitor()) == ALL[2:]
 
 
 def test_where_none_fits_the_nearest_is_named(
@@ -145,7 +175,7 @@ def test_real_files_are_measured_once(network: Network, tmp_path: Path, monkeypa
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     figures = tmp_path / "figures"
     found = feasible(network, request(latency=1000, size=1000), Place(), 1, figures, Monitor())
-    assert found == (1.0, 0.5, 0.25)
+    assert found == ALL
     assert list((tmp_path / "tmp").iterdir()) == []
 
     def never(*given: object, **named: object) -> None:
@@ -165,7 +195,7 @@ def test_real_files_are_measured_once(network: Network, tmp_path: Path, monkeypa
 
 
 def test_a_real_file_is_larger_in_float_than_in_int8_allows(network: Network, tmp_path: Path) -> None:
-    form = module._untrained(network, 0.5)
+    form = module._untrained(network, Shape(None, 0.5))
     precisions: tuple[Precision, ...] = ("float32", "int8")
     scores = {
         precision: module._scores(form, precision, request(size=1), Place(), 1, tmp_path)["onnxruntime"]

@@ -6,12 +6,13 @@ from typing import get_args
 
 import pytest
 
-from fit50.search.space import grown, growth, shrunk
+from fit50.search.space import WHOLE, Shape, grown, growth, pruning_rounds, refuse_larger, shapes, shrunk
 from fit50.spec.blocks import SE, Swish
 from fit50.spec.digest import edit, edit_all
+from fit50.spec.errors import SpecError
 from fit50.spec.network import Network
 from fit50.spec.presets import EFFORTS, resnet
-from fit50.spec.recipe import Load, Morph, Prune, Recipe
+from fit50.spec.recipe import Load, Morph, Prune, Recipe, Resize
 from fit50.spec.request import Technique
 from fit50.spec.training import Train
 from fit50.weights.surgery import grown as morphed
@@ -94,7 +95,7 @@ def test_the_deepest_stage_gets_one_more_block(network: Network) -> None:
 
 def test_the_parent_teaches_what_it_is_pruned_to(baseline: Recipe) -> None:
     parent = baseline.then(EFFORT.grow)
-    recipe = shrunk(parent, 0.25, EFFORT)
+    recipe = shrunk(parent, Shape(None, 0.25), EFFORT)
     prune, recovery = recipe.steps[3:]
     assert recipe.steps[:3] == parent.steps
     assert prune == Prune(keep=0.25)
@@ -102,3 +103,50 @@ def test_the_parent_teaches_what_it_is_pruned_to(baseline: Recipe) -> None:
     assert recovery.teacher is not None
     assert recovery.teacher.after == 3
     assert recovery.model_copy(update={"teacher": None}) == EFFORT.recover
+
+
+def test_a_fraction_is_one_of_the_parent_in_every_round(baseline: Recipe) -> None:
+    effort = EFFORT.model_copy(update={"rounds": 2})
+    recipe = shrunk(baseline, Shape(112, 0.25), effort)
+    resize, first, recovery, second, again = recipe.steps[2:]
+    assert resize == Resize(size=112)
+    assert (first, second) == (Prune(keep=0.5, since=3), Prune(keep=0.25, since=3))
+    assert recovery == again
+    assert isinstance(recovery, Train)
+    assert recovery.teacher is not None
+    assert recovery.teacher.after == 2, "the parent teaches, at its own size"
+    assert shrunk(baseline, Shape(112, 1), effort).steps[2:] == (resize, recovery)
+
+
+def test_blocks_leave_in_the_first_round() -> None:
+    first, second, third = pruning_rounds(Prune(keep=0.125, depths=(1, 1), importance="bn"), 3, None, begun=1)
+    assert (first, second) == (
+        Prune(keep=0.5, depths=(1, 1), importance="bn", since=1),
+        Prune(keep=0.25, importance="bn", since=1),
+    )
+    assert isinstance(third, Prune)
+    assert third.keep == pytest.approx(0.125)
+    with pytest.raises(SpecError, match="expected keep for 3 rounds, found none"):
+        pruning_rounds(Prune(most=1.0), 3, None, begun=1)
+    assert pruning_rounds(Prune(most=1.0), 1, EFFORT.recover, begun=1) == (Prune(most=1.0), EFFORT.recover)
+
+
+def test_shapes_come_with_the_largest_first() -> None:
+    found = shapes(EFFORT.model_copy(update={"sizes": (64, 96, 64), "keeps": (0.25, 0.5)}))
+    assert [str(shape) for shape in found] == [
+        "",
+        "pruned to 50%",
+        "pruned to 25%",
+        *("at 96 pixels", "at 96 pixels, pruned to 50%", "at 96 pixels, pruned to 25%"),
+        *("at 64 pixels", "at 64 pixels, pruned to 50%", "at 64 pixels, pruned to 25%"),
+    ]
+    assert found[0] == WHOLE
+    assert all(shape.within(WHOLE) for shape in found)
+    assert not Shape(64, 0.5).within(Shape(96, 0.25))
+    assert not Shape(None, 0.25).within(Shape(96, 0.5))
+
+
+def test_a_size_must_be_smaller(network: Network) -> None:
+    refuse_larger(network, 223, "--image-size")
+    with pytest.raises(SpecError, match="--image-size: expected fewer pixels than the network's 224, found 224"):
+        refuse_larger(network, 224, "--image-size")

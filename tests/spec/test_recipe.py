@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from fit50.spec.errors import SpecError
-from fit50.spec.recipe import Load, Prune, Quantize, Recipe
+from fit50.spec.recipe import Load, Prune, Quantize, Recipe, Resize
 from fit50.spec.training import Teacher, Train
 
 LOAD = Load(weights="resnet50.pth")
@@ -24,6 +24,7 @@ LOAD = Load(weights="resnet50.pth")
         ((LOAD, Quantize(), Quantize()), r"steps\[2\]: nothing follows quantize"),
         ((LOAD, Train(teacher=Teacher(after=2))), r"steps\[1\].teacher.after: expected at most 1, found 2"),
         ((LOAD, Train(), Train(teacher=Teacher(after=3))), r"steps\[2\].teacher.after: expected at most 2, found 3"),
+        ((LOAD, Prune(keep=0.5, since=2)), r"steps\[1\].since: expected at most 1, found 2"),
     ],
 )
 def test_steps_in_a_wrong_order_are_refused(steps: Any, message: str) -> None:
@@ -43,7 +44,7 @@ def test_half_precision_with_the_defaults_of_int8_is_itself() -> None:
 
 
 def test_steps_may_repeat() -> None:
-    steps = (LOAD, Prune(keep=0.7), Train(), Prune(keep=0.7), Train(), Quantize())
+    steps = (LOAD, Resize(size=96), Prune(keep=0.7), Train(), Prune(keep=0.5, since=2), Train(), Quantize())
     assert Recipe(steps=(LOAD,), seed=3).then(*steps[1:]) == Recipe(steps=steps, seed=3)
     with pytest.raises(SpecError, match="nothing follows quantize"):
         Recipe(steps=steps).then(Train())
@@ -59,6 +60,8 @@ def test_steps_may_repeat() -> None:
         (Prune, {"keep": 1.0}, "less than 1"),
         (Prune, {"keep": 0}, "greater than 0"),
         (Prune, {"keep": 0.5, "importance": "l1"}, "taylor"),
+        (Prune, {"most": 1.0, "since": 1}, "since would change nothing"),
+        (Resize, {"size": 0}, "greater than 0"),
         (Train, {"warmup": 1.0}, "less than 1"),
         (Train, {"ema": 1.0}, "less than 1"),
         (Train, {"precision": "fp16"}, "bf16"),

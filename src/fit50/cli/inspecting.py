@@ -92,6 +92,6 @@ def inspect(
 def _fitting(name: str, classes: int, data: str, pair: str | None, image_size: int | None, cache: Path) -> Network:
     """The named network at the size that was asked for, or that suits the images."""
     from fit50.data.dataset import peek
-    from fit50.search.start import fitting_size, sized
+    from fit50.search.start import fitting_size
 
-    return sized(preset(name, classes=classes), image_size or fitting_size(peek(data, pair, cache=cache).sizes))
+    return preset(name, classes=classes).sized(image_size or fitting_size(peek(data, pair, cache=cache).sizes))

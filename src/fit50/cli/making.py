@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from fit50.cli.options import (
     DryRun,
@@ -28,7 +29,7 @@ from fit50.spec.machine import physical_cores
 from fit50.spec.monitor import Monitor
 from fit50.spec.numerics import Float32, Half, Numerics
 from fit50.spec.presets import EFFORTS
-from fit50.spec.recipe import Load, Prune, Quantize, Recipe
+from fit50.spec.recipe import Load, Prune, Quantize, Recipe, Resize
 from fit50.spec.runtimes import Deployable, RuntimeName
 from fit50.spec.training import Teacher, Train
 
@@ -49,7 +50,7 @@ def prune(
     *,
     pair: Pair = None,
     keep: Annotated[
-        float | None, Parameter(help="The fraction of the cost to keep; 0.5 where neither most nor depths are given.")
+        float | None, Parameter(help="The fraction of the cost to keep; 0.5 where nothing says what shall leave.")
     ] = None,
     of: Annotated[
         Literal["gmacs", "parameters", "size", "latency"],
@@ -59,7 +60,15 @@ def prune(
         float | None, Parameter(help="The cost itself: GMACs, millions of parameters, megabytes, or milliseconds.")
     ] = None,
     depths: Annotated[str | None, Parameter(help="The new number of blocks of each stage, such as 3,3,4,2.")] = None,
-    recover: Annotated[int, Parameter(help="Epochs of training afterwards, taught by the model itself.")] = 15,
+    image_size: Annotated[
+        int | None, Parameter(validator=Number(gte=1), help="The input's new height and width in pixels.")
+    ] = None,
+    rounds: Annotated[
+        int, Parameter(validator=Number(gte=1), help="Prunings in which --keep is reached, each with its recovery.")
+    ] = 1,
+    recover: Annotated[
+        int, Parameter(help="Epochs of training after each round, taught by the model as it was given.")
+    ] = 15,
     seed: Seed = None,
     output: Path = Path("pruned.safetensors"),
     out: Path = Path("runs"),
@@ -67,11 +76,13 @@ def prune(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Remove channels, or whole blocks, from a trained network, then train it to recover.
+    """Remove channels, whole blocks or pixels from a trained network, then train it to recover.
 
     Example: fit50 prune model.safetensors photos/ --keep 0.35 --prune.importance bn --recover 15
 
     Example: fit50 prune model.safetensors photos/ --depths 3,3,4,2
+
+    Example: fit50 prune model.safetensors photos/ --image-size 160 --keep 0.25 --rounds 3
 
     Example: fit50 prune model.safetensors photos/ --of latency --most 5 --prune.runtime openvino --prune.precision int8
     """
@@ -83,24 +94,36 @@ def prune(
         if not text.startswith(("prune.", "train.")):
             raise SpecError(f"--set {text}: expected a field of prune or train, such as prune.importance=bn")
     fields = {"keep": keep, "of": of, "most": most, "depths": depths and depths.split(",")}
-    if keep is None and most is None and depths is None:
-        fields["keep"] = 0.5
-    pruning = edited(Prune.parse(fields, "prune"), known["prune"])
-    steps: list[Prune | Train] = [pruning]
+    removes = keep is not None or most is not None or depths is not None
+    if not removes and image_size is None:
+        fields["keep"], removes = 0.5, True
+    if not removes and (known["prune"] or of != "gmacs" or rounds > 1):
+        raise SpecError(
+            "prune: expected --keep, --most or --depths with the options of pruning, found --image-size alone"
+        )
+    pruning = edited(Prune.parse(fields, "prune"), known["prune"]) if removes else None
+    resized = () if image_size is None else (Resize(size=image_size),)
+    recovery = None
     if recover:
         trained = EFFORTS["quick"].recover.model_copy(update={"teacher": Teacher(after=1)})
-        steps.append(edited(edit(trained, "epochs", recover), known["train"]))
+        recovery = edited(edit(trained, "epochs", recover), known["train"])
     from fit50.compress.depth import refuse_depths
     from fit50.compress.groups import groups
+    from fit50.search.space import pruning_rounds, refuse_larger
     from fit50.weights.foreign import load_weights
 
     start = load_weights(model)
-    groups(start.network)  # refuses what cannot be pruned before anything is read
-    if pruning.depths is not None:
-        refuse_depths(start.network, pruning.depths)
+    steps: tuple[Prune | Train, ...] = (recovery,) if recovery else ()
+    if pruning is not None:
+        groups(start.network)  # refuses what cannot be pruned before anything is read
+        steps = pruning_rounds(pruning, rounds, recovery, begun=1 + len(resized))
+        if pruning.depths is not None:
+            refuse_depths(start.network, pruning.depths)
+    if image_size is not None:
+        refuse_larger(start.network, image_size, "--image-size")
     loaded = Load(weights=str(model), sha256=file_digest(model))
     drawn = split_seed(seed, start.provenance)
-    recipe = Recipe.parse({"steps": (loaded, *steps), "seed": drawn}, "prune")
+    recipe = Recipe.parse({"steps": (loaded, *resized, *steps), "seed": drawn}, "prune")
     make(recipe, data, output, out, dry_run, as_json, pair, start=start)
 
 
@@ -148,6 +171,9 @@ def make(
     assert network is not None
     with fabric.rank_zero_first():
         dataset = resident(data, network, out, recipe.seed, screen, pair)
+        for step in recipe.steps:
+            if isinstance(step, Resize):
+                dataset.fitted(network.sized(step.size).inputs)
     if start:
         refuse_other_classes(start, dataset.classes, str(first.weights))
     screen.say(dataset.audit.summary())
@@ -156,10 +182,13 @@ def make(
     if not fabric.is_global_zero:
         return
     checkpoint.save(output)
-    validation, counted, lost = dataset.split("val"), cost(checkpoint.network), None
-    if start and isinstance(recipe.steps[1], Prune):
-        lost = damage(module_answer(start), module_answer(checkpoint), validation, dataset.classes)
-    found = lost.comparison.new if lost else accuracy(module_answers(checkpoint, validation))
+    counted, lost = cost(checkpoint.network), None
+    fitted = dataset.fitted(checkpoint.network.inputs)
+    if start:
+        answers = module_answer(start), module_answer(checkpoint)
+        other = fitted.split("val") if fitted is not dataset else None
+        lost = damage(*answers, dataset.split("val"), dataset.classes, resized=other)
+    found = lost.comparison.new if lost else accuracy(module_answers(checkpoint, fitted.split("val")))
     text = f"{output}: {counted.parameters:,} parameters, {counted.gmacs:.3g} GMACs, validation accuracy {found}"
     facts = {"file": str(output), "parameters": counted.parameters, "gmacs": counted.gmacs}
     facts["validation"] = found.model_dump()

@@ -26,9 +26,15 @@ def _parts(request: Request, folder: Path) -> Iterator[tuple[str, str]]:
     yield "budget", f"{request.budget}, on {request.device.name}"
     yield "baseline", f"{_baseline(request)}, at {sizes} pixels"
     yield "grow", ", ".join([*techniques, f"and a control that only trains on; {effort.grow.epochs} epochs each"])
+    recover = f"{effort.recover.epochs} epochs {'each' if effort.rounds == 1 else 'a round'}"
     if effort.keeps:
         keeps = ", ".join(f"{100 * keep:g} %" for keep in sorted(effort.keeps, reverse=True))
-        yield "prune", f"the most accurate of these to {keeps} of its GMACs; {effort.recover.epochs} epochs each"
+        rounds = f" in {effort.rounds} rounds" if effort.rounds > 1 else ""
+        yield "prune", f"the most accurate of these to {keeps} of its GMACs{rounds}; {recover}"
+    if effort.sizes:
+        smaller = ", ".join(str(size) for size in sorted(effort.sizes, reverse=True))
+        whole = "whole and pruned" if effort.keeps else "whole"
+        yield "resize", f"the most accurate of these to {smaller} pixels, {whole}; {recover}"
     forms = "float32, int8, and half precision where the device has it"
     yield "export", f"the baseline and all of these in {', '.join(request.runtimes)}: {forms}"
     yield "measure", "each file on the device; choose by validation images; read the test split once"

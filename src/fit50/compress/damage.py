@@ -23,7 +23,14 @@ _BATCH = 32
 _KINDS = ("lost", "changed", "won")
 
 
-def damage(before: Answer, after: Answer, images: Split, classes: tuple[str, ...], seed: int = 0) -> Damage:
+def damage(
+    before: Answer,
+    after: Answer,
+    images: Split,
+    classes: tuple[str, ...],
+    seed: int = 0,
+    resized: Split | None = None,
+) -> Damage:
     """What changes between two models' answers; every image is read once.
 
     Args:
@@ -32,9 +39,13 @@ def damage(before: Answer, after: Answer, images: Split, classes: tuple[str, ...
         images: at least one; never those of the test split.
         classes: their names.
         seed: of the resampling.
+        resized: the same examples as ``after`` takes them, if that is another size.
     """
-    both = probabilities(lambda *pixels: torch.cat((before(*pixels), after(*pixels)), 1), images, batch=_BATCH)
-    old, new = np.split(both, 2, axis=1)
+    if resized is None:
+        both = probabilities(lambda *pixels: torch.cat((before(*pixels), after(*pixels)), 1), images, batch=_BATCH)
+        old, new = np.split(both, 2, axis=1)
+    else:
+        old, new = probabilities(before, images, batch=_BATCH), probabilities(after, resized, batch=_BATCH)
     was, now, labels = old.argmax(1), new.argmax(1), images.labels
     found = compare(was, now, labels, classes, images.names, seed)
     sure = dict(zip(images.names, old.max(1) + new.max(1), strict=True))

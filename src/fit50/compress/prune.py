@@ -23,13 +23,20 @@ from fit50.weights.checkpoint import Checkpoint
 
 
 def prune(
-    checkpoint: Checkpoint, step: Prune, dataset: Dataset, *, seed: int, monitor: Monitor | None = None
+    checkpoint: Checkpoint,
+    step: Prune,
+    dataset: Dataset,
+    *,
+    seed: int,
+    monitor: Monitor | None = None,
+    whole: Checkpoint | None = None,
 ) -> Checkpoint:
     """Removes the blocks that ``step.depths`` leaves no room for, then the least important channels.
 
     Channels leave until the network, or its file, costs what ``step`` allows; each width is a multiple of
     ``step.multiple`` (or the old width, where that is smaller) and at least ``step.floor`` of the old one. The batch
-    statistics are estimated anew from training images.
+    statistics are estimated anew from training images. ``step.keep`` is a fraction of ``whole``, by default of the
+    checkpoint.
 
     Raises SpecError for depths that the network does not have, and where the multiple and the floor leave more than was
     asked for; DataError for a single image; RuntimeRefusal where the file that shall be measured cannot be made.
@@ -44,7 +51,7 @@ def prune(
     if step.keep is not None or step.most is not None:
         found = groups(pruned.network)
         scores = importance(step.importance, pruned, found, images)
-        target = Target(step, checkpoint, pruned, found, scores, images, monitor or Monitor())
+        target = Target(step, whole or checkpoint, pruned, found, scores, images, monitor or Monitor())
         widths, measured = target.widths()
         pruned = recalibrated(cut(pruned, scores, widths), images)
     after = cost(pruned.network)

@@ -85,6 +85,21 @@ def probe(
     )
 
 
+def int8_difference(checkpoint: Checkpoint, calibration: Split, images: Split) -> Difference:
+    """Points of accuracy that eight bits everywhere change, as ``probe`` has them, without its layers.
+
+    Args:
+        checkpoint: trained.
+        calibration: training images that the activations' ranges are taken from.
+        images: validation images to judge by.
+    """
+    network = Deployed(checkpoint.module()).eval()
+    ranges = observed(network, places(network.module), (pixels for pixels, _ in calibration.batches(_BATCH)))
+    was = correct(network, images, batch=_BATCH)
+    with rounded(ranges, {place.name for place in ranges}):
+        return difference(correct(network, images, batch=_BATCH), was)
+
+
 def _logits(answer: Deployed, images: Split) -> Logits:
     """Each image's logits less their mean (N, classes)."""
     scores = probabilities(lambda *pixels: answer(*pixels).clamp_min(_TINY).log(), images, batch=_BATCH)

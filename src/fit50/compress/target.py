@@ -39,8 +39,8 @@ class Target:
 
     Attributes:
         step: what is allowed.
-        whole: the network before the step, of which ``step.keep`` is a fraction.
-        checkpoint: what is left of it where blocks have gone.
+        whole: the network of which ``step.keep`` is a fraction.
+        checkpoint: what is left of it where blocks have gone, or channels in earlier steps.
         found: its groups.
         scores: the importance of their channels.
         images: training images; int8 takes its ranges from them.
@@ -106,7 +106,8 @@ class Target:
         """
         step, unit = self.step, {"size": "MB", "latency": "ms"}[self.step.of]
         tried: list[_Attempt] = []
-        aim = foreseen * (step.keep or 1)
+        left = gmacs(self.checkpoint.network) / gmacs(self.whole.network)
+        aim = foreseen * min(1, (step.keep or 1) / left)
         full = {field: same[0].width for field, same in by_field(self.found).items()}
         with tempfile.TemporaryDirectory() as folder:
             whole = self._exported(self.whole, Path(folder) / "whole")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -14,13 +15,13 @@ from tempfile import TemporaryDirectory, TemporaryFile
 import numpy as np
 
 from fit50.data.audit import Audit
-from fit50.data.cache import Progress, decode_all, example_bytes, open_arrays, write_arrays
+from fit50.data.cache import Progress, decode_all, example_bytes, open_arrays, shape, write_arrays
 from fit50.data.decode import image_size
 from fit50.data.embedded import EMBEDDED, unpack
 from fit50.data.facts import recall, remember
 from fit50.data.images import Images
 from fit50.data.opening import open_source
-from fit50.data.plan import Plan, index_name, plan
+from fit50.data.plan import Plan, geometry, index_name, plan
 from fit50.data.sources.base import Source, passing, shuffled_places
 from fit50.data.sources.folder import FolderSource
 from fit50.data.split import Split
@@ -40,18 +41,42 @@ class Dataset:
         splits: ``train``, ``val`` and ``test``.
         audit: what was found in the source.
         identity: SHA-256 of the images' contents, labels and splits, and the size and crop they are fitted to.
+        inputs: what the images are fitted to; None of arrays made by hand.
+        again: opens the same source for other inputs; None likewise.
     """
 
     classes: tuple[str, ...]
     splits: Mapping[str, Split]
     audit: Audit
     identity: str
+    inputs: tuple[Input, ...] | None = None
+    again: Callable[[tuple[Input, ...]], Dataset] | None = None
 
     def split(self, name: str) -> Split:
         """``train``, ``val`` or ``test``. Raises DataError for another name."""
         if name not in self.splits:
             raise DataError(f"unknown split {name!r}{suggestion(name, self.splits)}")
         return self.splits[name]
+
+    def fitted(self, inputs: tuple[Input, ...]) -> Dataset:
+        """The same examples, in the same splits and order, fitted to these inputs; each size is opened once.
+
+        Raises DataError where the images were made by hand in other sizes, or where some can be fitted to one size and
+        not to the other, and as ``open_dataset`` does.
+        """
+        if self.inputs is None or self.again is None:
+            _refuse_other_shapes(next(iter(self.splits.values())), inputs)
+            return self
+        if geometry(inputs) == geometry(self.inputs):
+            return self
+        other = self.again(inputs)
+        for name, split in self.splits.items():
+            if differing := sorted({*split.names} ^ {*other.splits[name].names}):
+                raise DataError(
+                    f"{name}: expected the same images at every size, found that {differing[0]} is there at one only "
+                    f"({len(differing)} such); remove what the audit sets aside, and images that were just added"
+                )
+        return other
 
 
 def open_dataset(
@@ -92,6 +117,26 @@ def open_dataset(
         StorageError: the cache cannot be written, or the disk is full.
     """
     source = open_source(data, cache=cache, pair=pair)
+
+    @functools.cache
+    def fitted(inputs: tuple[Input, ...]) -> Dataset:
+        found = _fitted(source, inputs, cache, record, seed, memory_budget, disk_budget, progress)
+        return replace(found, inputs=inputs, again=fitted)
+
+    return fitted(inputs)
+
+
+def _fitted(
+    source: Source,
+    inputs: tuple[Input, ...],
+    cache: Path,
+    record: Path | None,
+    seed: int,
+    memory_budget: int,
+    disk_budget: int | None,
+    progress: Progress | None,
+) -> Dataset:
+    """A source's images fitted to these inputs, from the cache or decoded."""
     _refuse_other_inputs(source, inputs)
     index = cache / "index" / index_name(source.location, inputs)
     facts = recall(index, passing(source, np.arange(len(source.items))))
@@ -120,6 +165,15 @@ def _room(cache: Path, disk_budget: int | None) -> float:
     with storage_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
         return 0.8 * shutil.disk_usage(cache).free if disk_budget is None else disk_budget
+
+
+def _refuse_other_shapes(split: Split, inputs: tuple[Input, ...]) -> None:
+    found, wanted = [each.shape[1:] for each in split.take(1, 0).pixels], [shape(input) for input in inputs]
+    if found != wanted:
+        raise DataError(
+            f"images made by hand: expected {wanted} (height, width, channels) for each input, found {found}; "
+            "only what open_dataset opens can be fitted to another size"
+        )
 
 
 def _refuse_other_inputs(source: Source, inputs: tuple[Input, ...]) -> None:

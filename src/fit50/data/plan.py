@@ -47,7 +47,7 @@ class Plan:
 
 def index_name(location: str, inputs: Sequence[Input]) -> str:
     """The name of the file that keeps the facts of a source, for the geometry of the inputs."""
-    return f"{_sha256([_FACTS, location, _geometry(inputs)])}.json"
+    return f"{_sha256([_FACTS, location, geometry(inputs)])}.json"
 
 
 def plan(source: Source, facts: Sequence[Facts], inputs: Sequence[Input], kept: Path | None, seed: int) -> Plan:
@@ -64,7 +64,7 @@ def plan(source: Source, facts: Sequence[Facts], inputs: Sequence[Input], kept: 
     splits = _splits(source.classes, items, known, (*copies, *alike), kept, seed)
     labelled = [(each.sha256, item.label, split) for each, item, split in zip(known, items, splits, strict=True)]
     places = {split: [place for place, each in enumerate(splits) if each == split] for split in SPLITS}
-    identity = _sha256([_RULE, _geometry(inputs), source.classes, labelled])
+    identity = _sha256([_RULE, geometry(inputs), source.classes, labelled])
     faults = tuple((item.name, each.fault) for item, each in zip(source.items, facts, strict=True) if each.fault)
     audit = _audit(source.classes, items, known, copies, alike, splits, (*faults, *source.others))
     return Plan(np.array(usable, np.int64), places, audit, identity)
@@ -169,7 +169,7 @@ def _twins(
     return tuple(twins)
 
 
-def _geometry(inputs: Sequence[Input]) -> object:
+def geometry(inputs: Sequence[Input]) -> object:
     """What decides the pixels: of one input a list, of several a list of such lists."""
     each = [[input.height, input.width, input.channels, input.resize, input.crop_fraction] for input in inputs]
     return each if len(inputs) > 1 else each[0]

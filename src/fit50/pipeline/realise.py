@@ -18,7 +18,7 @@ from fit50.spec.digest import digest
 from fit50.spec.errors import CheckpointError, SpecError
 from fit50.spec.files import write_text
 from fit50.spec.monitor import Monitor
-from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Step
+from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Resize, Step
 from fit50.spec.training import Teacher, Train
 from fit50.train import train
 from fit50.train.devices import ONE, Devices
@@ -57,7 +57,7 @@ def realise(
 
     Args:
         recipe: the steps.
-        dataset: what they learn from.
+        dataset: what they learn from; after a Resize, the same examples at the new size.
         store: where they are kept.
         monitor: told of everything.
         devices: that train.
@@ -82,10 +82,11 @@ def _realise(recipe: Recipe, work: _Work) -> Checkpoint:
         work.monitor.record("classifier", {"classifier": reason})
     result = _performed(before, last, recipe, work, run)
     if run is not None and work.store.writes:
-        origin = {"recipe": digest(recipe), "dataset": work.dataset.identity, "seed": str(recipe.seed)}
+        learned = work.dataset.fitted(result.network.inputs)
+        origin = {"recipe": digest(recipe), "dataset": learned.identity, "seed": str(recipe.seed)}
         result = replace(result, provenance={**(result.provenance or {}), **origin})
         if isinstance(last, Prune):
-            _report_damage(before, result, work, run)
+            _report_damage(before, result, learned, work.monitor, run)
         result.save(run.model)
         run.training.unlink(missing_ok=True)
     return result
@@ -93,25 +94,28 @@ def _realise(recipe: Recipe, work: _Work) -> Checkpoint:
 
 def _performed(before: Checkpoint, step: Step, recipe: Recipe, work: _Work, run: Run | None) -> Checkpoint:
     """One step after the first, by its type."""
-    seed = step_seed(recipe)
+    seed, dataset = step_seed(recipe), work.dataset.fitted(before.network.inputs)
     match step:
         case Morph():
-            return _morphed(before, step, work.dataset, seed, work.monitor)
+            return _morphed(before, step, dataset, seed, work.monitor)
         case Train():
             assert run is not None
-            return _trained(before, step, recipe, work, run)
+            return _trained(before, step, recipe, dataset, work, run)
+        case Resize():
+            return _resized(before, step, dataset)
         case Prune():
-            return prune(before, step, work.dataset, seed=seed, monitor=work.monitor)
+            whole = _realise(recipe.prefix(step.since), work) if step.since else before
+            return prune(before, step, dataset, seed=seed, monitor=work.monitor, whole=whole)
         case Quantize():
             saved = run.training if run is not None else None
-            return quantize(before, step, work.dataset, seed=seed, saved=saved, monitor=work.monitor)
+            return quantize(before, step, dataset, seed=seed, saved=saved, monitor=work.monitor)
         case Load():
             raise AssertionError("a recipe loads only in its first step")
         case _:
             assert_never(step)
 
 
-def _trained(before: Checkpoint, step: Train, recipe: Recipe, work: _Work, run: Run) -> Checkpoint:
+def _trained(before: Checkpoint, step: Train, recipe: Recipe, dataset: Dataset, work: _Work, run: Run) -> Checkpoint:
     """What training makes, with its figures in the run's folder and wherever else they shall go."""
     teacher = _teacher(step.teacher, before, recipe, work) if step.teacher else None
     kept = loggers(work.trackers, run.folder) if work.store.writes else []
@@ -119,7 +123,7 @@ def _trained(before: Checkpoint, step: Train, recipe: Recipe, work: _Work, run: 
         return train(
             before,
             step,
-            work.dataset,
+            dataset,
             seed=step_seed(recipe),
             saved=run.training,
             monitor=monitor,
@@ -128,12 +132,20 @@ def _trained(before: Checkpoint, step: Train, recipe: Recipe, work: _Work, run: 
         )
 
 
-def _report_damage(before: Checkpoint, after: Checkpoint, work: _Work, run: Run) -> None:
+def _resized(before: Checkpoint, step: Resize, dataset: Dataset) -> Checkpoint:
+    """The checkpoint for images of another size; if it learned from these examples, it is still known to have."""
+    network, facts = before.network.sized(step.size), dict(before.provenance or {})
+    if facts.get("dataset") == dataset.identity:
+        facts["dataset"] = dataset.fitted(network.inputs).identity
+    return replace(before, network=network, provenance=facts)
+
+
+def _report_damage(before: Checkpoint, after: Checkpoint, dataset: Dataset, monitor: Monitor, run: Run) -> None:
     """Says what a pruning broke, judged on validation images before any recovery, and keeps it in the run's folder."""
-    images = work.dataset.split("val").take(JUDGES, 0)
-    found = checkpoint_damage(before, after, images, work.dataset.classes)
+    images = dataset.split("val").take(JUDGES, 0)
+    found = checkpoint_damage(before, after, images, dataset.classes)
     write_text(run.folder / "damage.json", found.model_dump_json(indent=1))
-    work.monitor.say(f"prune, before recovery: validation accuracy {found}")
+    monitor.say(f"prune, before recovery: validation accuracy {found}")
 
 
 def _morphed(before: Checkpoint, step: Morph, dataset: Dataset, seed: int, monitor: Monitor, n: int = 64) -> Checkpoint:

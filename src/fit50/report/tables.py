@@ -26,12 +26,14 @@ def trials_table(trials: Iterable[Trial]) -> str:
             accuracy(trial.accuracy),
             words(trial.against),
             difference(trial.difference),
+            difference(trial.int8),
             words("kept" if trial.kept else "left"),
             words(trial.reason),
         )
         for trial in trials
     )
-    return table("Trials", ("Trial", "Accuracy (%)", "Compared with", "Difference (points)", "Verdict", "Reason"), rows)
+    heading = ("Trial", "Accuracy (%)", "Compared with", "Difference (points)", "Int8 (points)", "Verdict", "Reason")
+    return table("Trials", heading, rows)
 
 
 def rejected_table(rejected: Iterable[Candidate]) -> str:

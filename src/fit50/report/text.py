@@ -19,7 +19,7 @@ def front_table(outcome: Outcome) -> str:
     """The candidates, the fastest first, and the choice, in lines of at most 110 columns.
 
     Accuracy is on validation, plus or minus the longer side of its 95 % interval. The speed-up is against the
-    reference. Long names are cut in the middle.
+    reference. A name goes without the runtime and the numbers, which stand beside it; long ones are cut in the middle.
     """
     rows = [_HEADINGS, *(_row(outcome, candidate) for candidate in by_latency(outcome))]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
@@ -33,7 +33,7 @@ def _row(outcome: Outcome, candidate: Candidate) -> tuple[str, ...]:
     score = candidate.score
     return (
         _MARKS[candidate.verdict],
-        candidate.name,
+        candidate.name.removesuffix(f" {candidate.runtime} {candidate.precision}"),
         shorten(candidate.runtime, _RUNTIME),
         candidate.precision,
         _accuracy(score.accuracy),

@@ -42,7 +42,7 @@ _READ = {
 def stretch(photo, mode, width, height):
     image = ImageOps.exif_transpose(Image.open(photo)).convert("RGB").convert(mode)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(1, height, width, -1)
+    return np.array(image).reshape(1, height, width, -1)
 """,
     "crop": """
 def crop(photo, mode, width, height, wide, high):  # scaled to just cover wide x high, then the centre
@@ -52,7 +52,7 @@ def crop(photo, mode, width, height, wide, high):  # scaled to just cover wide x
         size = (max(wide, high * w // h), high) if h * wide <= w * high else (wide, max(high, wide * h // w))
         left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
         image = image.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
-    return np.asarray(image).reshape(1, height, width, -1)
+    return np.array(image).reshape(1, height, width, -1)
 """,
 }
 

@@ -99,7 +99,7 @@ class ExecuTorch:
     name: RuntimeName = "executorch"
 
     def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
-        """Every network that is built runs here in float32, none in half precision; for int8 export finds out."""
+        """Every network that is built runs here in float32 and in int8 by PTQ, none in half precision."""
         if precision in ("bf16", "fp16"):
             return f"executorch: XNNPACK computes in float32 and int8 only here, found {precision}; use openvino"
         return None
@@ -130,7 +130,7 @@ class ExecuTorch:
         except RuntimeError as error:
             raise RuntimeRefusal(
                 f"executorch: XNNPACK cannot run this network in {checkpoint.numerics.kind} ({error}); "
-                "use openvino or onnxruntime"
+                "ExecuTorch's own lines above name the operator; use openvino or onnxruntime"
             ) from None
         if given is not None:
             _refuse_loss(checkpoint, given, run)

@@ -21,6 +21,7 @@ from fit50.nn.resnet import ResNet
 from fit50.runtimes.base import Bundle, Images, Manifest, Probabilities, input_names, sha256
 from fit50.runtimes.card import metadata, model_card
 from fit50.runtimes.promise import hold_promise
+from fit50.spec.errors import RuntimeRefusal
 from fit50.spec.files import write_folder
 from fit50.spec.network import Input
 from fit50.spec.numerics import Precision
@@ -163,13 +164,19 @@ def write_bundle(
 ) -> Bundle:
     """Writes a bundle as a whole: the model by ``save``, golden answers by ``run`` after that, manifest and card.
 
-    ``parameters`` counts them in the folder with the model, where its format tells. Raises StorageError.
+    ``parameters`` counts them in the folder with the model, where its format tells.
+
+    Raises:
+        RuntimeRefusal: a file in float32 does not answer as the network does.
+        StorageError: the bundle cannot be written.
     """
     images = [golden_images(image, seed=seed) for seed, image in enumerate(checkpoint.network.inputs)]
 
     def fill(target: Path) -> None:
         save(target)
         probabilities = run(*images)
+        if checkpoint.numerics.kind == "float32":
+            _refuse_other_answers(checkpoint, images, probabilities, name)
         files = sorted(target.iterdir())
         found = parameters(target) if parameters else None
         hold_promise(checkpoint, found, sum(file.stat().st_size for file in files))
@@ -191,3 +198,16 @@ def write_bundle(
 
     write_folder(folder, fill)
     return Bundle.open(folder)
+
+
+def _refuse_other_answers(
+    checkpoint: Checkpoint, images: list[Images], probabilities: Probabilities, name: RuntimeName
+) -> None:
+    with torch.inference_mode():
+        expected = Deployed(checkpoint.module()).eval()(*map(torch.from_numpy, images)).numpy()
+    largest, allowed = float(np.abs(probabilities - expected).max()), _TOLERANCES["float32"]
+    if not largest <= allowed:  # so that NaN differs too
+        raise RuntimeRefusal(
+            f"{name}: expected the network's own answers from its float32 file, found probabilities that differ by up "
+            f"to {largest:.2g} (allowed {allowed:g}); use another runtime"
+        )

@@ -21,6 +21,7 @@ from fit50.runtimes.base import Bundle, Calibration
 from fit50.runtimes.graph import golden_images
 from fit50.runtimes.place import Place
 from fit50.search.objective import excesses
+from fit50.search.space import Shape, shapes
 from fit50.spec.digest import digest
 from fit50.spec.errors import BudgetError, RuntimeRefusal
 from fit50.spec.files import write_text
@@ -35,34 +36,40 @@ from fit50.weights.checkpoint import Checkpoint
 
 def feasible(
     network: Network, request: Request, place: Place, threads: int, figures: Path, monitor: Monitor
-) -> tuple[float, ...]:
-    """The fractions of multiply-accumulates, 1 among them, at which an untrained network meets the costs, or nearly.
+) -> tuple[Shape, ...]:
+    """The shapes, the network as it is among them, in which an untrained network meets the costs, or nearly.
 
-    Each fraction is exported in each runtime, in float32, in half precision where there is any, and in int8, until one
-    form is within the budget on its device; a smaller fraction of one that passed in float32 passes too. What was
+    Each shape is exported in each runtime, in float32, in half precision where there is any, and in int8, until one
+    form is within the budget on its device; a smaller shape than one that passed in float32 passes too. What was
     measured is kept in the folder ``figures``, so another budget is answered without measuring it again.
 
     Raises SpecError where pruning cannot reach a fraction, and BudgetError, with the nearest budget that can be met,
     where none passes.
     """
-    keeps = (1.0, *sorted(request.effort.keeps, reverse=True))
-    budget = _generous(request.budget)
-    _untrained(network, min(keeps))  # refuses what pruning cannot reach
+    wanted, budget = shapes(request.effort), _generous(request.budget)
+    for shape in wanted:
+        if shape.keep == wanted[-1].keep:
+            _untrained(network, shape)  # refuses what pruning cannot reach
     if budget.latency is None and budget.size is None and budget.memory is None:
-        return keeps
-    passed: list[float] = []
+        return wanted
+    passed: list[Shape] = []
+    in_float: list[Shape] = []
     tried: dict[str, Score] = {}
-    for index, keep in enumerate(keeps):
-        monitor.progress("feasibility", index, len(keeps))
-        untrained = _untrained(network, keep)
+    for index, shape in enumerate(wanted):
+        monitor.progress("feasibility", index, len(wanted))
+        if any(shape.within(larger) for larger in in_float):
+            passed.append(shape)
+            continue
+        untrained = _untrained(network, shape)
         for precision in get_args(Precision):
             scores = _scores(untrained, precision, request, place, threads, figures)
             fits = [name for name, score in scores.items() if not excesses(score, budget, None)]
-            tried |= {f"{keep:.0%} of the GMACs, {precision}, {name}": score for name, score in scores.items()}
-            if fits and precision == "float32":
-                return (*passed, *keeps[index:])
+            size = f"{shape.size} pixels, " if shape.size else ""
+            form = f"{size}{shape.keep:.0%} of the GMACs, {precision}"
+            tried |= {f"{form}, {name}": score for name, score in scores.items()}
             if fits:
-                passed.append(keep)
+                passed.append(shape)
+                in_float += [shape] if precision == "float32" else []
                 break
     if not passed:
         raise BudgetError(_nearest(tried, request, figures))
@@ -86,12 +93,13 @@ class _Untrained:
         return compose(self.network).state_dict()
 
 
-def _untrained(network: Network, keep: float) -> _Untrained:
-    """The network, below 1 with all its groups narrowed alike."""
-    if keep < 1:
+def _untrained(network: Network, shape: Shape) -> _Untrained:
+    """The network in a shape, where that is pruned with all its groups narrowed alike."""
+    network = shape.of(network)
+    if shape.keep < 1:
         found = groups(network)
         scores = {group.name: torch.linspace(0, 1, group.width) for group in found}
-        network = narrowed(network, widths_within(network, Prune(keep=keep), found, scores))
+        network = narrowed(network, widths_within(network, Prune(keep=shape.keep), found, scores))
     return _Untrained(network)
 
 
@@ -145,6 +153,7 @@ def _nearest(tried: dict[str, Score], request: Request, figures: Path) -> str:
     return (
         "no candidate can meet the budget on this device; nothing was trained.\n  "
         + "\n  ".join(lines)
-        + "\n  raise the budget, allow stronger pruning (--effort.keeps), or use a smaller --image-size;"
+        + "\n  raise the budget, allow stronger pruning (--effort.keeps) or smaller images (--effort.sizes),"
+        + "\n  or train at a smaller --image-size;"
         + f"\n  if the machine was busy when this was measured, remove {figures} to measure it again"
     )

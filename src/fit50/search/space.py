@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+import math
+from itertools import chain
+from typing import NamedTuple, assert_never
 
 from fit50.spec.blocks import Bottleneck
+from fit50.spec.errors import SpecError
 from fit50.spec.network import Network
-from fit50.spec.recipe import Edit, Morph, Prune, Recipe
+from fit50.spec.recipe import Edit, Morph, Prune, Recipe, Resize
 from fit50.spec.request import Effort, Technique
 from fit50.spec.training import Teacher, Train
 
@@ -50,8 +53,70 @@ def grown(baseline: Recipe, network: Network, effort: Effort) -> dict[str, Recip
     return recipes
 
 
-def shrunk(parent: Recipe, keep: float, effort: Effort) -> Recipe:
-    """The parent pruned to a fraction of its multiply-accumulates, then recovered with the parent as the teacher."""
-    teacher = Teacher(after=len(parent.steps))
-    recovery: Train = effort.recover.model_copy(update={"teacher": teacher})
-    return parent.then(Prune(keep=keep), recovery)
+class Shape(NamedTuple):
+    """What a network is shrunk to: images of ``size`` pixels (None: its own), and the fraction of its GMACs there."""
+
+    size: int | None
+    keep: float
+
+    def __str__(self) -> str:
+        size = [f"at {self.size} pixels"] if self.size else []
+        return ", ".join([*size, *([f"pruned to {100 * self.keep:.4g}%"] if self.keep < 1 else [])])
+
+    def of(self, network: Network) -> Network:
+        """The network for images of this size; it is not pruned."""
+        return network.sized(self.size) if self.size else network
+
+    def within(self, other: Shape) -> bool:
+        """Whether neither its images nor its fraction are larger than another's."""
+        return (self.size or math.inf) <= (other.size or math.inf) and self.keep <= other.keep
+
+
+WHOLE = Shape(None, 1.0)
+"""The network as it is."""
+
+
+def shapes(effort: Effort) -> tuple[Shape, ...]:
+    """All that are tried, the largest first; the network as it is among them."""
+    sizes, keeps = sorted({*effort.sizes}, reverse=True), sorted({1.0, *effort.keeps}, reverse=True)
+    return tuple(Shape(size, keep) for size in (None, *sizes) for keep in keeps)
+
+
+def shrunk(parent: Recipe, shape: Shape, effort: Effort) -> Recipe:
+    """The parent at another size, or pruned, or both, then recovered with the parent as the teacher."""
+    whole = parent.then(Resize(size=shape.size)) if shape.size else parent
+    recovery = effort.recover.model_copy(update={"teacher": Teacher(after=len(parent.steps))})
+    if shape.keep == 1:
+        return whole.then(recovery)
+    return whole.then(*pruning_rounds(Prune(keep=shape.keep), effort.rounds, recovery, len(whole.steps)))
+
+
+def pruning_rounds(pruning: Prune, rounds: int, recovery: Train | None, begun: int) -> tuple[Prune | Train, ...]:
+    """A pruning in several rounds, each of which removes as large a share of what is left, and recovers.
+
+    Blocks leave in the first round.
+
+    Args:
+        pruning: all of it.
+        rounds: how many; more than one needs ``pruning.keep``.
+        recovery: the training after each.
+        begun: the steps before the first, whose network ``pruning.keep`` is a fraction of.
+
+    Raises SpecError.
+    """
+    keep, steps = pruning.keep, [pruning]
+    if rounds > 1:
+        if keep is None:
+            raise SpecError(f"prune: expected keep for {rounds} rounds, found none; give --keep, or leave out --rounds")
+        parts = ({"keep": keep ** (done / rounds), "since": begun} for done in range(1, rounds + 1))
+        first, *later = (pruning.model_copy(update=part) for part in parts)
+        steps = [first, *(each.model_copy(update={"depths": None}) for each in later)]
+    pairs: list[tuple[Prune | Train, ...]] = [(step, recovery) if recovery else (step,) for step in steps]
+    return tuple(chain.from_iterable(pairs))
+
+
+def refuse_larger(network: Network, size: int, option: str) -> None:
+    """Raises SpecError unless a size in pixels is smaller than the network's images."""
+    side = min(min(image.height, image.width) for image in network.inputs)
+    if size >= side:
+        raise SpecError(f"{option}: expected fewer pixels than the network's {side}, found {size}; give a smaller size")

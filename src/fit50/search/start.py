@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fit50.data.dataset import Dataset, peek
 from fit50.nn.cost import cost
+from fit50.search.space import refuse_larger
 from fit50.spec.digest import edit_all
 from fit50.spec.errors import DataError
 from fit50.spec.network import Network
@@ -29,9 +30,11 @@ def start_network(request: Request, cache: Path | None = None) -> Network:
         network = checkpoint.network
         size = request.image_size or (network.inputs[0].height if checkpoint.provenance else None)
     if size != network.inputs[0].height or request.start is None:
-        network = sized(network, size or fitting_size(peek(request.data, request.pair, cache=cache).sizes))
+        network = network.sized(size or fitting_size(peek(request.data, request.pair, cache=cache).sizes))
     network = edit_all(network, ((change.path.removeprefix("network."), change.value) for change in request.edits))
     cost(network)  # refuses what is not built before anything is read
+    for smaller in request.effort.sizes:
+        refuse_larger(network, smaller, "effort.sizes")
     return network
 
 
@@ -43,14 +46,6 @@ def refuse_other_splits(start: Path | str, dataset: Dataset, seed: int) -> None:
             f"{start}: was trained with splits drawn from seed {known['seed']}, found seed {seed}, under which images "
             f"that it learned from would count as validation; give --seed {known['seed']}"
         )
-
-
-def sized(network: Network, size: int) -> Network:
-    """The network for square images of so many pixels; small ones are stretched, for they have no margin to crop."""
-    update: dict[str, object] = {"height": size, "width": size}
-    if size < 128:
-        update["resize"] = "stretch"
-    return network.model_copy(update={"inputs": tuple(image.model_copy(update=update) for image in network.inputs)})
 
 
 def fitting_size(sizes: tuple[int, int]) -> int:

@@ -212,6 +212,13 @@ class Network(Value):
         stages = tuple(map(stage, self.stages))
         return self.model_copy(update={"activation": settled(self.activation), "stages": stages})
 
+    def sized(self, size: int) -> Network:
+        """The network for square images of so many pixels; small ones are stretched, as they have no margin to crop."""
+        update: dict[str, object] = {"height": size, "width": size}
+        if size < 128:
+            update["resize"] = "stretch"
+        return self.model_copy(update={"inputs": tuple(image.model_copy(update=update) for image in self.inputs)})
+
     @property
     def fused(self) -> str | None:
         """The name of the stage after which two inputs become one; None for one input."""

@@ -125,7 +125,8 @@ class Candidate(Value):
 class Trial(Value):
     """A network that was trained on the way, and why it went on or was left.
 
-    ``accuracy`` is the trained network's on validation; ``against`` names what it is compared with.
+    ``accuracy`` is the trained network's on validation; ``against`` names what it is compared with; ``int8`` is what
+    eight bits everywhere would probably change, as simulated, None where there are no int8 files.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Trial(Value):
     accuracy: Accuracy
     against: str = ""
     difference: Difference | None = None
+    int8: Difference | None = None
     kept: bool = False
     reason: str = ""
 

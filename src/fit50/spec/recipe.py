@@ -53,11 +53,20 @@ class Morph(Value):
     edits: tuple[Edit, ...] = ()
 
 
+class Resize(Value):
+    """The same weights for square images of another height and width, ``size`` pixels each: other GMACs."""
+
+    kind: Literal["resize"] = "resize"
+    size: PositiveInt
+
+
 class Prune(Value):
     """Removes whole blocks, and then whole channels until the network costs no more than was asked for.
 
     Attributes:
         keep: the fraction of the cost to keep, of what the network had before any block left.
+        since: ``keep`` is a fraction of the network after so many steps of the recipe; by default of the one before
+            this step. So several prunings in a row lead to a fraction of the first network, however each is rounded.
         of: which cost: the network's multiply-accumulates or parameters, or the megabytes (10^6 bytes) or the median
             latency (one image) of its file in ``runtime`` and ``precision``, measured on this machine.
         most: the cost itself instead of a fraction: GMACs, millions of parameters, megabytes, milliseconds.
@@ -85,6 +94,7 @@ class Prune(Value):
     runtime: Literal["openvino", "onnxruntime"] = "openvino"
     precision: Precision = "float32"
     threads: PositiveInt | None = None
+    since: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _removes_something(self) -> Prune:
@@ -95,10 +105,12 @@ class Prune(Value):
         ignored = self.canonical().keys() & ({"runtime", "precision", "threads"} if not self.measured else set())
         if self.keep is None and self.most is None:
             ignored |= self.canonical().keys() & {"of", "multiple", "floor"}
+        if self.keep is None:
+            ignored |= self.canonical().keys() & {"since"}
         if ignored:
             raise ValueError(
                 f"prune: {', '.join(sorted(ignored))} would change nothing; runtime, precision and threads belong to a "
-                "size or latency, of, multiple and floor to keep or most"
+                "size or latency, of, multiple and floor to keep or most, since to keep"
             )
         return self
 
@@ -148,7 +160,7 @@ class Quantize(Value):
         return self.to == "int8" and self.method == "qat"
 
 
-Step = Annotated[Load | Morph | Train | Prune | Quantize, Field(discriminator="kind")]
+Step = Annotated[Load | Morph | Train | Resize | Prune | Quantize, Field(discriminator="kind")]
 
 
 class Recipe(Value):
@@ -169,12 +181,14 @@ class Recipe(Value):
                 raise ValueError(f"steps[{index}]: nothing follows quantize, which decides the deployed file")
             if isinstance(step, Train) and step.teacher and (step.teacher.after or 0) > index:
                 raise ValueError(f"steps[{index}].teacher.after: expected at most {index}, found {step.teacher.after}")
+            if isinstance(step, Prune) and (step.since or 0) > index:
+                raise ValueError(f"steps[{index}].since: expected at most {index}, found {step.since}")
         return self
 
     def prefix(self, length: int) -> Recipe:
         """The recipe of the first ``length`` steps."""
         return self.model_copy(update={"steps": self.steps[:length]})
 
-    def then(self, *steps: Load | Morph | Train | Prune | Quantize) -> Recipe:
+    def then(self, *steps: Step) -> Recipe:
         """This recipe with more steps. Raises SpecError where they do not follow."""
         return Recipe.parse({"steps": (*self.steps, *steps), "seed": self.seed}, "recipe")

@@ -138,6 +138,8 @@ class Effort(Value):
     Attributes:
         train: the baseline's training. grow: of each grown candidate and of the control. recover: after each pruning.
         keeps: the fractions of GMACs that are tried.
+        rounds: prunings in which each fraction is reached, each with its recovery.
+        sizes: pixels of smaller square images that are tried too, with the whole network and with every fraction.
     """
 
     train: Train
@@ -145,6 +147,8 @@ class Effort(Value):
     recover: Train
     techniques: tuple[Technique, ...] = ("se", "deeper", "swish")
     keeps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.25)
+    rounds: PositiveInt = 1
+    sizes: tuple[PositiveInt, ...] = ()
 
     @model_validator(mode="after")
     def _teachers_come_from_files(self) -> Effort:
