@@ -27,7 +27,7 @@ from fit50.cli.screen import Screen
 from fit50.data.dataset import open_dataset
 from fit50.evaluate.intervals import accuracy, difference
 from fit50.optimize import job_folder, optimize
-from fit50.pipeline.answers import files_answers
+from fit50.pipeline.answers import split_answers
 from fit50.runtimes.base import Bundle
 from fit50.runtimes.place import Place
 from fit50.spec.files import write_folder, write_text
@@ -81,7 +81,7 @@ def measured(seed: int, given: argparse.Namespace) -> dict[str, Any]:
     network, threads = found["chosen"].manifest.network, outcome.environment.threads
     record = job_folder(request, given.out) / "splits.json"
     dataset = open_dataset(request.data, network.inputs, cache=given.out / "cache", record=record, seed=seed)
-    right = files_answers(Place(), found, dataset.split("test"), threads)
+    right = split_answers(Place(), found, dataset, "test", threads)
     lost = difference(right["chosen"], right["reference"])
     return row(outcome) | {
         "candidates": [each.model_dump() for each in outcome.candidates],
