@@ -4,9 +4,9 @@ The weights are random: speed and size do not depend on them. All files of a net
 ``fit50 benchmark`` runs, with one image and with sixteen. Torch runs eagerly in float32 with channels last, which is
 faster than its default.
 
-    python benchmarks/runtimes.py --json benchmarks/runtimes.json
+    python benchmarks/runtimes.py --out runs/runtimes --json benchmarks/runtimes.json
 
-Networks that the JSON has are not measured again.
+Networks that were measured before are kept in ``--out``.
 """
 
 from __future__ import annotations
@@ -105,16 +105,15 @@ def measured(name: str, loads: list[Load], seconds: float) -> dict[str, Any]:
     return facts | {"environment": result.environment.model_dump()}
 
 
-def show(facts: dict[str, Any], batches: list[int]) -> None:
+def show(facts: dict[str, Any]) -> None:
     """Prints one network's table."""
     print(f"\n{facts['network']}")
     for each in facts["files"]:
         text = f"  {each['file']:<22} {each['megabytes']:7.1f} MB"
-        for batch in batches:
-            at = each[f"batch {batch}"]
+        for at in (value for key, value in each.items() if key.startswith("batch ")):
             text += f" | {at['milliseconds']:8.2f} ms, {at['times torch']:5.2f}x torch"
             text += f", {at['times OpenVINO float32']:5.2f}x OpenVINO float32, {at['times the floor']:4.1f}x floor"
-        print(text)
+        print(text, flush=True)
     for label, reason in facts["refused"].items():
         print(f"  {label}: refused: {reason}")
 
@@ -125,19 +124,20 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--seconds", type=float, default=60.0, help="For each load of each network.")
+    parser.add_argument("--out", type=Path, default=Path("runs/runtimes"))
     parser.add_argument("--json", type=Path, default=Path("benchmarks/runtimes.json"))
     given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(given.threads)
     loads = [Load(threads=given.threads, batch=batch) for batch in given.batches]
-    networks: list[dict[str, Any]] = []
-    if given.json.exists():
-        networks = json.loads(given.json.read_text(encoding="utf-8"))["networks"]
+    networks = []
     for name in given.networks:
-        if name not in {each["network"] for each in networks}:
-            networks.append(measured(name, loads, given.seconds))
-            write_text(given.json, json.dumps({"networks": networks}, indent=1) + "\n")
-    for each in networks:
-        show(each, given.batches)
+        kept = given.out / f"{name.replace(', ', '-').replace(' ', '-')}.json"
+        if not kept.exists():
+            write_text(kept, json.dumps(measured(name, loads, given.seconds)))
+        networks.append(json.loads(kept.read_text(encoding="utf-8")))
+        show(networks[-1])
+    write_text(given.json, json.dumps({"networks": networks}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -208,8 +208,8 @@ def _int8(job: Job, checkpoint: Checkpoint) -> Difference | None:
     device, flags = job.request.device, job.place.facts.environment.isa
     if all(runtime(name, flags).refusal(checkpoint.network, device, "int8") for name in job.request.runtimes):
         return None
-    calibration, images = job.dataset.split("train").take(_CALIBRATED, 0), job.dataset.split("val").take(JUDGES, 0)
-    return int8_difference(checkpoint, calibration, images)
+    learned, judges = job.dataset.split("train").take(_CALIBRATED, 0), job.dataset.split("val").take(JUDGES, 0)
+    return int8_difference(checkpoint, learned, judges)
 
 
 def start_recipe(job: Job, start: Network) -> Recipe:

@@ -202,15 +202,31 @@ def test_wrong_fields_of_pruning_and_training(fit50: Fit50, photos: Path, weight
 
 def test_rounds_and_sizes_that_make_no_sense(fit50: Fit50, weights: Path, tmp_path: Path) -> None:
     verb = ("prune", weights, tmp_path / "nowhere")
-    assert "expected keep for 2 rounds, found none" in refused(fit50, *verb, "--most", "1", "--rounds", "2")
-    assert "expected keep for 2 rounds, found none" in refused(fit50, *verb, "--depths", "1,1", "--rounds", "2")
+    for words in (("--most", "1"), ("--depths", "1,1"), ("--keep", "0.5", "--prune.since", "1")):
+        assert "expected keep, and no since, for 2 rounds" in refused(fit50, *verb, *words, "--rounds", "2")
     assert "--image-size: expected fewer pixels than the network's 16, found 16" in refused(
         fit50, *verb, "--image-size", "16", "--dry-run"
     )
     for words in (("--rounds", "2"), ("--of", "latency"), ("--prune.importance", "bn")):
         assert "found --image-size alone" in refused(fit50, *verb, "--image-size", "8", *words)
-    assert "keep" in refused(fit50, *verb, "--image-size", "8", "--keep", "0")
-    assert "rounds" in refused(fit50, *verb, "--rounds", "0")
+    assert "keep: Input should be greater than 0" in refused(fit50, *verb, "--image-size", "8", "--keep", "0")
+    assert "Must be >= 1" in refused(fit50, *verb, "--rounds", "0")
+    assert "expected at least the 12 pixels that the recovery trains at, found 8" in refused(
+        fit50, *verb, "--image-size", "8", "--train.start_size", "12"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--keep", "0.5", "--prune.runtime", "onnxruntime", "--prune.of", "latency"),
+        ("--keep", "0.5", "--prune.of", "latency", "--prune.runtime", "onnxruntime"),
+        ("--depths", "1,1", "--prune.multiple", "8", "--prune.keep", "0.5"),
+        ("--image-size", "8", "--prune.keep", "0.5"),
+    ],
+)
+def test_options_of_pruning_go_together_in_any_order(fit50: Fit50, weights: Path, words: tuple[str, ...]) -> None:
+    assert fit50("prune", weights, "nowhere", *words, "--dry-run").code == 0
 
 
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])

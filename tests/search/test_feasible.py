@@ -101,7 +101,7 @@ def test_fractions_too_slow_in_every_form_are_dropped(
 
 def test_a_precision_that_no_runtime_has_is_not_measured(network: Network) -> None:
     form = module._untrained(network, WHOLE)
-    assert module._scores(form, "bf16", request(size=1), Place(), 1, NOWHERE) == {}
+    assert module._scores(form, "bf16", request(size=1), Place(), 1, NOWHERE, {}) == {}
 
 
 def test_what_only_the_export_refuses_is_not_measured(
@@ -111,10 +111,11 @@ def test_what_only_the_export_refuses_is_not_measured(
         raise RuntimeRefusal("onnxruntime: not this one")
 
     monkeypatch.setattr(OnnxRuntime, "export", refused)
-    assert (
-        module._scores(module._untrained(network, Shape(None, 0.5)), "int8", request(size=1), Place(), 1, tmp_path)
-        == {}
-    )
+    form, reasons = module._untrained(network, Shape(None, 0.5)), {}
+    assert module._scores(form, "int8", request(size=1), Place(), 1, tmp_path, reasons) == {}
+    assert reasons == {"onnxruntime int8": "onnxruntime: not this one"}
+    with pytest.raises(BudgetError, match="not made: onnxruntime: not this one"):
+        feasible(network, request(size=1), Place(), 1, tmp_path, Monitor())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -198,7 +199,7 @@ def test_a_real_file_is_larger_in_float_than_in_int8_allows(network: Network, tm
     form = module._untrained(network, Shape(None, 0.5))
     precisions: tuple[Precision, ...] = ("float32", "int8")
     scores = {
-        precision: module._scores(form, precision, request(size=1), Place(), 1, tmp_path)["onnxruntime"]
+        precision: module._scores(form, precision, request(size=1), Place(), 1, tmp_path, {})["onnxruntime"]
         for precision in precisions
     }
     assert scores["int8"].size is not None

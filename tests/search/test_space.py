@@ -114,7 +114,7 @@ def test_a_fraction_is_one_of_the_parent_in_every_round(baseline: Recipe) -> Non
     assert recovery == again
     assert isinstance(recovery, Train)
     assert recovery.teacher is not None
-    assert recovery.teacher.after == 2, "the parent teaches, at its own size"
+    assert recovery.teacher.after == 2, "the parent teaches"
     assert shrunk(baseline, Shape(112, 1), effort).steps[2:] == (resize, recovery)
 
 
@@ -126,8 +126,10 @@ def test_blocks_leave_in_the_first_round() -> None:
     )
     assert isinstance(third, Prune)
     assert third.keep == pytest.approx(0.125)
-    with pytest.raises(SpecError, match="expected keep for 3 rounds, found none"):
+    with pytest.raises(SpecError, match="expected keep, and no since, for 3 rounds"):
         pruning_rounds(Prune(most=1.0), 3, None, begun=1)
+    with pytest.raises(SpecError, match="expected keep, and no since, for 2 rounds"):
+        pruning_rounds(Prune(keep=0.5, since=1), 2, None, begun=2)
     assert pruning_rounds(Prune(most=1.0), 1, EFFORT.recover, begun=1) == (Prune(most=1.0), EFFORT.recover)
 
 
@@ -147,6 +149,11 @@ def test_shapes_come_with_the_largest_first() -> None:
 
 
 def test_a_size_must_be_smaller(network: Network) -> None:
-    refuse_larger(network, 223, "--image-size")
+    refuse_larger(network, 223, EFFORT.recover, "--image-size")
     with pytest.raises(SpecError, match="--image-size: expected fewer pixels than the network's 224, found 224"):
-        refuse_larger(network, 224, "--image-size")
+        refuse_larger(network, 224, None, "--image-size")
+    for field in ("size", "start_size"):
+        recovery = EFFORT.recover.model_copy(update={field: 128})
+        refuse_larger(network, 128, recovery, "effort.sizes")
+        with pytest.raises(SpecError, match="expected at least the 128 pixels that the recovery trains at, found 127"):
+            refuse_larger(network, 127, recovery, "effort.sizes")

@@ -24,6 +24,10 @@ LOAD = Load(weights="resnet50.pth")
         ((LOAD, Quantize(), Quantize()), r"steps\[2\]: nothing follows quantize"),
         ((LOAD, Train(teacher=Teacher(after=2))), r"steps\[1\].teacher.after: expected at most 1, found 2"),
         ((LOAD, Train(), Train(teacher=Teacher(after=3))), r"steps\[2\].teacher.after: expected at most 2, found 3"),
+        (
+            (LOAD, Resize(size=96), Prune(keep=0.5, since=1)),
+            r"steps\[2\].since: expected a step after the resize, found 1",
+        ),
         ((LOAD, Prune(keep=0.5, since=2)), r"steps\[1\].since: expected at most 1, found 2"),
     ],
 )

@@ -20,6 +20,7 @@ from fit50.cli.options import (
     emit,
     file_digest,
     resident,
+    settings,
     split_seed,
 )
 from fit50.cli.screen import Screen
@@ -93,15 +94,15 @@ def prune(
     for text in set_:
         if not text.startswith(("prune.", "train.")):
             raise SpecError(f"--set {text}: expected a field of prune or train, such as prune.importance=bn")
-    fields = {"keep": keep, "of": of, "most": most, "depths": depths and depths.split(",")}
-    removes = keep is not None or most is not None or depths is not None
+    fields = {"keep": keep, "of": of, "most": most, "depths": depths and depths.split(","), **settings(known["prune"])}
+    removes = any(fields[name] is not None for name in ("keep", "most", "depths"))
     if not removes and image_size is None:
         fields["keep"], removes = 0.5, True
     if not removes and (known["prune"] or of != "gmacs" or rounds > 1):
         raise SpecError(
             "prune: expected --keep, --most or --depths with the options of pruning, found --image-size alone"
         )
-    pruning = edited(Prune.parse(fields, "prune"), known["prune"]) if removes else None
+    pruning = Prune.parse(fields, "prune") if removes else None
     resized = () if image_size is None else (Resize(size=image_size),)
     recovery = None
     if recover:
@@ -120,7 +121,7 @@ def prune(
         if pruning.depths is not None:
             refuse_depths(start.network, pruning.depths)
     if image_size is not None:
-        refuse_larger(start.network, image_size, "--image-size")
+        refuse_larger(start.network, image_size, recovery, "--image-size")
     loaded = Load(weights=str(model), sha256=file_digest(model))
     drawn = split_seed(seed, start.provenance)
     recipe = Recipe.parse({"steps": (loaded, *resized, *steps), "seed": drawn}, "prune")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from fit50.spec.digest import edit, scalar
+from fit50.spec.digest import edit_all, scalar
 from fit50.spec.errors import SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.recipe import Edit, Prune
@@ -73,10 +73,12 @@ def emit(facts: object, text: str, as_json: bool) -> None:
 
 def edited(value: V, edits: tuple[str, ...]) -> V:
     """The value with every PATH=VALUE put in. Raises SpecError."""
-    for text in edits:
-        path, data = _pair(text)
-        value = edit(value, path, scalar(data))
-    return value
+    return edit_all(value, settings(edits).items())
+
+
+def settings(edits: tuple[str, ...]) -> dict[str, Any]:
+    """The values of PATH=VALUE texts by their paths. Raises SpecError."""
+    return {path: scalar(data) for path, data in map(_pair, edits)}
 
 
 def network_edits(edits: tuple[str, ...]) -> tuple[Edit, ...]:

@@ -37,6 +37,7 @@ probabilities = method.execute([torch.from_numpy(each) for each in images.values
     "tensorrt": _FIT50,
     "torch": _FIT50,
 }
+_LIMITS = "# for opaque photographs of 8 bits, as cameras save them; fit50 predict reads others as well\n"
 _READ = {
     "stretch": """
 def stretch(photo, mode, width, height):
@@ -66,7 +67,7 @@ def model_card(manifest: Manifest) -> str:
         images=f"images = {{{given}}}", hint=HINTS[manifest.precision], runtime=manifest.runtime
     )
     read = "".join(code for kind, code in _READ.items() if kind in {image.resize for image in inputs.values()})
-    code = f"import numpy as np\nfrom PIL import Image, ImageOps\n{read}\n{run}"
+    code = f"import numpy as np\nfrom PIL import Image, ImageOps\n{_LIMITS}{read}\n{run}"
     listed = ", ".join(manifest.classes[:20]) + (", ..." if len(manifest.classes) > 20 else "")
     taken = "".join(f"- `{name}`: {_taken(image)}\n" for name, image in inputs.items())
     fusion = manifest.network.fusion

@@ -55,6 +55,7 @@ def feasible(
     passed: list[Shape] = []
     in_float: list[Shape] = []
     tried: dict[str, Score] = {}
+    refused: dict[str, str] = {}
     for index, shape in enumerate(wanted):
         monitor.progress("feasibility", index, len(wanted))
         if any(shape.within(larger) for larger in in_float):
@@ -62,7 +63,7 @@ def feasible(
             continue
         untrained = _untrained(network, shape)
         for precision in get_args(Precision):
-            scores = _scores(untrained, precision, request, place, threads, figures)
+            scores = _scores(untrained, precision, request, place, threads, figures, refused)
             fits = [name for name, score in scores.items() if not excesses(score, budget, None)]
             size = f"{shape.size} pixels, " if shape.size else ""
             form = f"{size}{shape.keep:.0%} of the GMACs, {precision}"
@@ -72,7 +73,7 @@ def feasible(
                 in_float += [shape] if precision == "float32" else []
                 break
     if not passed:
-        raise BudgetError(_nearest(tried, request, figures))
+        raise BudgetError(_nearest(tried, refused, request, figures))
     return tuple(passed)
 
 
@@ -104,9 +105,18 @@ def _untrained(network: Network, shape: Shape) -> _Untrained:
 
 
 def _scores(
-    untrained: _Untrained, precision: Precision, request: Request, place: Place, threads: int, figures: Path
+    untrained: _Untrained,
+    precision: Precision,
+    request: Request,
+    place: Place,
+    threads: int,
+    figures: Path,
+    refused: dict[str, str],
 ) -> dict[str, Score]:
-    """Quick measurements of the network's file in each runtime; what is kept in ``figures`` is not measured again."""
+    """Quick measurements of the network's file in each runtime; what is kept in ``figures`` is not measured again.
+
+    Why a file could not be made is put into ``refused``.
+    """
     network, device = untrained.network, place.environment(threads)
     memory = request.budget.memory is not None
     identity = [digest(network), precision, request.device.name, digest(device)]
@@ -129,7 +139,8 @@ def _scores(
             for each in missing:
                 try:
                     bundles[each.name] = each.export(checkpoint, Path(folder) / each.name, calibration)
-                except RuntimeRefusal:  # which only the attempt shows
+                except RuntimeRefusal as error:  # which only the attempt shows
+                    refused[f"{each.name} {precision}"] = str(error)
                     del kept[each.name]
             found = place.measure(bundles, threads, rounds=5, batch=1, memory=memory) if bundles else {}
         for measured, score in found.items():
@@ -137,7 +148,7 @@ def _scores(
     return {name: Score.read(path) for name, path in kept.items()}
 
 
-def _nearest(tried: dict[str, Score], request: Request, figures: Path) -> str:
+def _nearest(tried: dict[str, Score], refused: dict[str, str], request: Request, figures: Path) -> str:
     """Which budget could be met: the least of each cost that was measured, and in which form."""
     budget, lines = request.budget, []
     for name, limit, unit, values in (
@@ -150,6 +161,7 @@ def _nearest(tried: dict[str, Score], request: Request, figures: Path) -> str:
             lines.append(
                 f"{name}: asked for {limit:.3g} {unit}, the least measured is {values[best]:.3g} {unit} ({best})"
             )
+    lines += [f"not made: {reason}" for reason in refused.values()]
     return (
         "no candidate can meet the budget on this device; nothing was trained.\n  "
         + "\n  ".join(lines)

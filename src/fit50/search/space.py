@@ -106,8 +106,10 @@ def pruning_rounds(pruning: Prune, rounds: int, recovery: Train | None, begun: i
     """
     keep, steps = pruning.keep, [pruning]
     if rounds > 1:
-        if keep is None:
-            raise SpecError(f"prune: expected keep for {rounds} rounds, found none; give --keep, or leave out --rounds")
+        if keep is None or pruning.since is not None:
+            raise SpecError(
+                f"prune: expected keep, and no since, for {rounds} rounds; give --keep alone, or leave out --rounds"
+            )
         parts = ({"keep": keep ** (done / rounds), "since": begun} for done in range(1, rounds + 1))
         first, *later = (pruning.model_copy(update=part) for part in parts)
         steps = [first, *(each.model_copy(update={"depths": None}) for each in later)]
@@ -115,8 +117,14 @@ def pruning_rounds(pruning: Prune, rounds: int, recovery: Train | None, begun: i
     return tuple(chain.from_iterable(pairs))
 
 
-def refuse_larger(network: Network, size: int, option: str) -> None:
-    """Raises SpecError unless a size in pixels is smaller than the network's images."""
+def refuse_larger(network: Network, size: int, recovery: Train | None, option: str) -> None:
+    """Raises SpecError unless a size in pixels is smaller than the network's images, and the recovery keeps to it."""
     side = min(min(image.height, image.width) for image in network.inputs)
     if size >= side:
         raise SpecError(f"{option}: expected fewer pixels than the network's {side}, found {size}; give a smaller size")
+    trained = max(recovery.size or 0, recovery.start_size or 0) if recovery else 0
+    if trained > size:
+        raise SpecError(
+            f"{option}: expected at least the {trained} pixels that the recovery trains at, found {size}; give its "
+            "size and start_size as few, or neither"
+        )

@@ -34,7 +34,7 @@ def start_network(request: Request, cache: Path | None = None) -> Network:
     network = edit_all(network, ((change.path.removeprefix("network."), change.value) for change in request.edits))
     cost(network)  # refuses what is not built before anything is read
     for smaller in request.effort.sizes:
-        refuse_larger(network, smaller, "effort.sizes")
+        refuse_larger(network, smaller, request.effort.recover, "effort.sizes")
     return network
 
 

@@ -78,7 +78,7 @@ class Prune(Value):
             information (Theis et al. 2018), ``bn`` the batch norms' weights (Liu et al. 2017), ``l2`` the norm of all
             weights that leave together (Fang et al. 2023).
         multiple: widths become a multiple of this, for the processor's sake.
-        floor: the least fraction of each group's channels to keep.
+        floor: the least fraction of each group's channels to keep, of those before this step.
         samples: training images that importance and the new batch statistics are estimated from.
     """
 
@@ -183,6 +183,12 @@ class Recipe(Value):
                 raise ValueError(f"steps[{index}].teacher.after: expected at most {index}, found {step.teacher.after}")
             if isinstance(step, Prune) and (step.since or 0) > index:
                 raise ValueError(f"steps[{index}].since: expected at most {index}, found {step.since}")
+            if (
+                isinstance(step, Prune)
+                and step.since
+                and any(isinstance(s, Resize) for s in self.steps[step.since : index])
+            ):
+                raise ValueError(f"steps[{index}].since: expected a step after the resize, found {step.since}")
         return self
 
     def prefix(self, length: int) -> Recipe:
