@@ -33,5 +33,5 @@ def test_pages_are_asked_for_once() -> None:
     done = subprocess.run([sys.executable, "-c", _FAULTS], capture_output=True, text=True, timeout=120, check=True)
     outside, inside, after, small = map(int, done.stdout.split())
     assert inside < 0.1 * outside
-    assert after > 0.5 * outside
+    assert after > 0.25 * outside, "large blocks are given back, two of four at least"
     assert small < 256, "smaller blocks are used again, as in a process that never trained"
