@@ -27,7 +27,7 @@ LivedIn = Callable[..., Checkpoint]
 def odd(*stages: tuple[Basic | Bottleneck, ...], stem: int = 5, classes: int = 3) -> Network:
     """A network for 16 x 16 pixels of these stages."""
     return Network(
-        inputs=presets.network("resnet50", size=16).inputs,
+        inputs=presets.network("resnet50").sized(16).inputs,
         stem=Stem(kind="low-resolution", out=stem),
         stages=tuple(Stage(name=f"layer{i + 1}", blocks=blocks) for i, blocks in enumerate(stages)),
         head=Classifier(classes=classes),

@@ -24,7 +24,7 @@ LivedIn = Callable[..., Checkpoint]
 @pytest.mark.parametrize("name", presets.NETWORKS)
 def test_every_preset_is_built(name: str) -> None:
     """In training mode, and with its maps where torchvision's networks have them."""
-    network = presets.network(name, classes=10, size=64)
+    network = presets.network(name, classes=10).sized(64)
     with torch.device("meta"):
         module, images = ResNet(network), [torch.empty(2, 3, 64, 64) for _ in network.inputs]
     sides = {key: tuple(found.shape[2:]) for key, found in module.maps(*images).items()}

@@ -95,7 +95,8 @@ def test_onnxruntime_that_goes_on_without_the_gpu_is_refused(
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
 
     class Session:
-        def __init__(self, *given: object, **named: object) -> None: ...
+        def __init__(self, *given: object, providers: list[tuple[str, dict[str, int]]]) -> None:
+            assert providers == [("CUDAExecutionProvider", {"use_tf32": 0})]
 
         def get_providers(self) -> list[str]:
             return ["CPUExecutionProvider"]

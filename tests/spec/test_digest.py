@@ -6,20 +6,21 @@ import pytest
 
 from fit50.spec import presets
 from fit50.spec.blocks import CBAM, SE, Swish
-from fit50.spec.digest import Change, diff, digest, edit, scalar
+from fit50.spec.digest import Change, diff, digest, edit, edit_all, scalar
 from fit50.spec.errors import SpecError
 from fit50.spec.network import Classifier, Input, Stem
 from fit50.spec.recipe import Edit, Load, Morph, Prune, Quantize, Recipe
 from fit50.spec.request import Budget, Effort, Request
 from fit50.spec.training import AdamW, Teacher, Train
 
+SMALL = (("inputs[*].height", 32), ("inputs[*].width", 32))
 TRAIN = Train(epochs=3, optimizer=AdamW(lr=0.002))
 
 
 def recipe() -> Recipe:
     return Recipe(
         steps=(
-            Load(network=presets.network("resnet50", classes=10, size=32)),
+            Load(network=edit_all(presets.network("resnet50", classes=10), SMALL)),
             Train(epochs=2),
             Morph(depths=(3, 4, 7, 3), edits=(Edit(path="stages[*].blocks[*].attention", value="se"),)),
             Prune(keep=0.5),

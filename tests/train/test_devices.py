@@ -136,7 +136,7 @@ def test_maps_of_one_pixel_are_not_trained_in_bf16(
     """There torch's gradients of strided convolutions are wrong on the CPU, at times not even finite."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(devices, "has_bf16", lambda: True)
-    network = edit(presets.network("resnet50", size=size), "stem", stem)
+    network = edit(presets.network("resnet50").sized(size), "stem", stem)
     assert devices.precision(Train.parse(step), network) == expected
     if expected == "32-true":
         with pytest.raises(SpecError, match="expected auto or float32"):

@@ -180,7 +180,7 @@ def test_other_blocks_widen_too(block: str, narrow: Narrow, lived_in: LivedIn) -
 def basic() -> Network:
     first = Basic(inner=16, out=64, shortcut="projection")
     stages = (Stage(name="layer1", blocks=(first, Basic(inner=12, out=64))), Stage(name="layer2", blocks=(first,)))
-    image = presets.network("resnet50", size=16).inputs
+    image = presets.network("resnet50").sized(16).inputs
     stem = Stem(kind="low-resolution", out=16)
     return Network(inputs=image, stem=stem, stages=stages, head=Classifier(classes=4))
 

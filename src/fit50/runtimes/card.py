@@ -26,7 +26,7 @@ session = onnxruntime.InferenceSession("model.onnx")
 {images}
 probabilities = session.run(None, images)[0]""",
     "onnxruntime-cuda": """import onnxruntime
-session = onnxruntime.InferenceSession("model.onnx", providers=["CUDAExecutionProvider"])
+session = onnxruntime.InferenceSession("model.onnx", providers=[("CUDAExecutionProvider", {{"use_tf32": 0}})])
 {images}
 probabilities = session.run(None, images)[0]""",
     "executorch": """import torch

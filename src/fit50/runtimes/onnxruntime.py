@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from fit50.weights.checkpoint import Checkpoint
 
 
+_SETTINGS = {"CUDAExecutionProvider": {"use_tf32": 0}}  # which would round float32 to 10 bits
+
+
 class OnnxSession:
     """An open ONNX model; ``provider`` is what onnxruntime calls the device."""
 
@@ -39,7 +42,7 @@ class OnnxSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self._session = ort.InferenceSession(model, options, providers=[provider])
+        self._session = ort.InferenceSession(model, options, providers=[(provider, _SETTINGS.get(provider, {}))])
         if provider not in (found := self._session.get_providers()):  # onnxruntime would go on without it
             raise RuntimeRefusal(f"expected {provider}, found only {', '.join(found)}")
         self._inputs = [each.name for each in self._session.get_inputs()]

@@ -61,11 +61,12 @@ class Rounding(nn.Module):
         try:
             program = torch.export.export(module, images, present, dynamic_shapes=shapes, strict=True)
             quantizer = x86.X86InductorQuantizer().set_global(config)
-            graph = _torchao(".quantize_pt2e").prepare_qat_pt2e(_folded(program.module()), quantizer)
+            graph = _torchao(".quantize_pt2e").prepare_qat_pt2e(_folded(_averaged(program.module())), quantizer)
         except Exception as error:  # what dynamo, torch.export and PT2E raise shares no base class
             reason = str(error).strip().partition("\n")[0]
             raise RuntimeRefusal(f"qat: torchao cannot prepare this network ({reason}); use method ptq") from error
         _name_once(graph)
+        _leave_maxima(graph)
         for rounding in _roundings(graph).values():
             if rounding.is_per_channel:
                 rounding.activation_post_process.averaging_constant = 1.0
@@ -170,6 +171,18 @@ def _scale_and_zero(rounding: Any) -> tuple[Tensor, Tensor]:
     return rounding.scale, rounding.zero_point
 
 
+def _averaged(module: Any) -> Any:
+    """An exported module whose global average pooling is a mean, for which the file needs no gathering of elements."""
+    graph = module.graph
+    for pooling in graph.find_nodes(op="call_function", target=torch.ops.aten.adaptive_avg_pool2d.default):
+        with graph.inserting_before(pooling):
+            mean = graph.call_function(torch.ops.aten.mean.dim, (pooling.args[0], (2, 3), True))
+        mean.meta = pooling.meta
+        pooling.replace_all_uses_with(mean)
+        graph.erase_node(pooling)
+    return module
+
+
 def _folded(module: Any) -> Any:
     """An exported module whose convolutions do what their batch norms did, as a function of the parameters of both.
 
@@ -212,6 +225,18 @@ def _name_once(graph: Any) -> None:
         if node.op == "call_module" and (name := names[graph.get_submodule(node.target)]) != node.target:
             graph.delete_submodule(node.target)
             node.target = name
+    graph.recompile()
+
+
+def _leave_maxima(graph: Any) -> None:
+    """Rounds no maximum, alone or beside a mean: OpenVINO (2026.4) gives another where it rounds in the same pass."""
+    concatenated = torch.ops.aten.cat.default
+    for maximum in graph.graph.find_nodes(op="call_function", target=torch.ops.aten.amax.default):
+        for value in (maximum, *(user for user in maximum.users if user.target is concatenated)):
+            for rounding in [user for user in value.users if user.op == "call_module"]:
+                rounding.replace_all_uses_with(value)
+                graph.graph.erase_node(rounding)
+                graph.delete_submodule(rounding.target)
     graph.recompile()
 
 

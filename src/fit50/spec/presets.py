@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from fit50.spec.blocks import CBAM, ECA, SE, Basic, Bottleneck, Shortcut, Swish
+from fit50.spec.digest import edit
 from fit50.spec.errors import SpecError
 from fit50.spec.network import FPN, HFF, Classifier, Fusion, Input, Network, Stage, Stem
 from fit50.spec.request import Effort
@@ -278,17 +279,14 @@ NETWORKS: dict[str, Preset] = {
 }
 
 
-def network(name: str, *, classes: int | None = None, size: int | None = None) -> Network:
-    """A named network, for so many classes and for square images of so many pixels. Raises SpecError."""
+def network(name: str, *, classes: int | None = None) -> Network:
+    """A named network, for so many classes. Raises SpecError."""
     if name not in NETWORKS:
         raise SpecError(f"network {name!r}: unknown{suggestion(name, NETWORKS)}")
     made = NETWORKS[name].make()
-    update: dict[str, object] = {}
-    if classes is not None:
-        update["head"] = made.head.model_copy(update={"classes": classes})
-    if size is not None:
-        update["inputs"] = tuple(i.model_copy(update={"height": size, "width": size}) for i in made.inputs)
-    return Network.parse(made.model_copy(update=update).model_dump(), f"network {name!r}")
+    if classes is None:
+        return made
+    return edit(made, "head.classes", classes)
 
 
 def _effort(train: int, grow: int, recover: int, keeps: tuple[float, ...]) -> Effort:
