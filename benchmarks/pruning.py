@@ -40,6 +40,7 @@ from fit50.nn.compose import initial
 from fit50.nn.cost import cost
 from fit50.nn.deployed import Deployed, Normalize
 from fit50.runtimes import runtime
+from fit50.runtimes.base import Bundle
 from fit50.runtimes.measure import measure
 from fit50.spec import presets
 from fit50.spec.files import write_text
@@ -81,14 +82,14 @@ def base(seed: int, images: Dataset, given: argparse.Namespace) -> Checkpoint:
     return Checkpoint.load(kept)
 
 
-def latencies(checkpoints: dict[str, Checkpoint], threads: int, rounds: int = 12) -> dict[str, float]:
-    """The median milliseconds of each one's OpenVINO file in float32, measured in turns."""
-    with tempfile.TemporaryDirectory() as folder:
-        bundles = {
-            name: runtime("openvino").export(checkpoint, Path(folder) / str(index))
-            for index, (name, checkpoint) in enumerate(checkpoints.items())
-        }
-        scores = measure(bundles, threads, rounds=rounds, batch=1, memory=False)
+def exported(checkpoints: dict[str, Checkpoint], folder: Path) -> dict[str, Bundle]:
+    """The OpenVINO file of each, in float32."""
+    return {name: runtime("openvino").export(each, folder / name) for name, each in checkpoints.items()}
+
+
+def latencies(bundles: dict[str, Bundle], threads: int) -> dict[str, float]:
+    """The median milliseconds of each file with one image, measured in turns."""
+    scores = measure(bundles, threads, rounds=30, batch=1, memory=False)
     return {name: score.latency.median for name, score in scores.items() if score.latency}
 
 
@@ -129,16 +130,19 @@ def pruned(
         return prune(whole, step, images, seed=seed)
     low, high = 0.0, 0.95
     best: tuple[float, Checkpoint] | None = None
-    for _ in range(ATTEMPTS):
-        ratio = (low + high) / 2
-        made = pruned_by_rival(whole, way, ratio, images, seed)
-        found = latencies({"whole": whole, "pruned": made}, given.threads)
-        share = found["pruned"] / (keep * found["whole"])
-        if share <= 1 and (best is None or share > best[0]):
-            best = share, made
-        if 1 - WITHIN <= share <= 1:
-            break
-        low, high = (ratio, high) if share > 1 else (low, ratio)
+    with tempfile.TemporaryDirectory() as folder:
+        files = exported({"whole": whole}, Path(folder))
+        for attempt in range(ATTEMPTS):
+            ratio = (low + high) / 2
+            made = pruned_by_rival(whole, way, ratio, images, seed)
+            files |= {"pruned": exported({str(attempt): made}, Path(folder))[str(attempt)]}
+            found = latencies(files, given.threads)
+            share = found["pruned"] / (keep * found["whole"])
+            if share <= 1 and (best is None or share > best[0]):
+                best = share, made
+            if 1 - WITHIN <= share <= 1:
+                break
+            low, high = (ratio, high) if share > 1 else (low, ratio)
     assert best is not None, f"{way}: nothing found for {keep}"
     return recalibrated(best[1], images.split("train").take(SAMPLES, seed))
 
@@ -181,7 +185,8 @@ def file(way: str, keep: float, seed: int, given: argparse.Namespace) -> Path:
 def final_latencies(keep: float, seed: int, images: Dataset, given: argparse.Namespace) -> dict[str, float]:
     """The latencies of the whole network and of every way's, all in turns."""
     recovered = {way: Checkpoint.load(file(way, keep, seed, given)) for way in WAYS}
-    return latencies({"whole": base(seed, images, given), **recovered}, given.threads, rounds=30)
+    with tempfile.TemporaryDirectory() as folder:
+        return latencies(exported({"whole": base(seed, images, given), **recovered}, Path(folder)), given.threads)
 
 
 def whole_accuracy(seed: int, images: Dataset, given: argparse.Namespace) -> float:
