@@ -1,13 +1,14 @@
-"""Pruned to equal measured latencies, by fit50 and by Torch-Pruning: which network is more accurate?
+"""Pruned by fit50 and by Torch-Pruning: which network is more accurate at the same measured latency?
 
-A ResNet-50 of half the width learns 10,000 images of Fashion-MNIST's training file, of 48x48 pixels. From that one
-network each way prunes to 0.7, 0.5, 0.35 and 0.25 of the latency of its OpenVINO file, measured in turns with the whole
-network's; then batch statistics are estimated anew from the same images, and the same recovery follows, taught by the
-whole network. The accuracy is that of the test images, which nothing is chosen by.
+A ResNet-50 learns 10,000 images of Fashion-MNIST's training file, of 32x32 pixels. From that one network each way
+prunes to a little under 0.7, 0.5, 0.35 and 0.25 of the latency of its OpenVINO file; then batch statistics are
+estimated anew from the same images, and the same recovery follows, taught by the whole network. At the end all files of
+a seed are measured in turns, with one image. Between the two files of a way that lie around a latency, accuracy is
+interpolated, linearly in the latency's logarithm. The accuracy is that of the test images, which nothing is chosen by.
 
 fit50 prunes by ``Prune(of="latency")``. Torch-Pruning 1.6 prunes globally, coupled channels together, with Taylor and
 with group-norm importance, rounded to 8 channels and, for Taylor, to 16, never more than nine tenths of a layer (as
-fit50's floor); its ratio is found by bisection until the file is as fast as asked for, from just below.
+fit50's floor); which of its ratios leads to which latency is interpolated from a few that are measured in turns.
 
     pip install torch-pruning==1.6.1
     python benchmarks/pruning.py --out runs/pruning --json benchmarks/pruning.json
@@ -21,14 +22,16 @@ import argparse
 import copy
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import torch_pruning as tp
 from fashion_images import fashion_dataset
+from numpy.typing import NDArray
 from seeds import ahead
 
 from fit50.compress import prune
@@ -40,7 +43,6 @@ from fit50.nn.compose import initial
 from fit50.nn.cost import cost
 from fit50.nn.deployed import Deployed, Normalize
 from fit50.runtimes import runtime
-from fit50.runtimes.base import Bundle
 from fit50.runtimes.measure import measure
 from fit50.spec import presets
 from fit50.spec.files import write_text
@@ -53,23 +55,25 @@ from fit50.train import train
 from fit50.train.teachers import ModuleTeacher
 from fit50.weights.checkpoint import Checkpoint
 
-INPUT = Input(channels=1, height=48, width=48, resize="stretch", mean=(0.286,), std=(0.353,))
+INPUT = Input(channels=1, height=32, width=32, resize="stretch", mean=(0.286,), std=(0.353,))
 AUGMENT = Augment(flip=0.5, shift=3)
-KEEPS = (0.7, 0.5, 0.35, 0.25)
-SAMPLES, FLOOR, WITHIN, ATTEMPTS = 1024, 0.1, 0.05, 10
+KEEPS = {0.7: 0.68, 0.5: 0.48, 0.35: 0.33, 0.25: 0.23}
+"""The latencies that are compared at, and those that are pruned to, so that files lie around them."""
+RATIOS = (0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.88)
+"""Of Torch-Pruning, whose latencies are measured."""
+SAMPLES, FLOOR, ROUNDS = 1024, 0.1, 40
 RIVALS: dict[str, tuple[type, int]] = {
     "Torch-Pruning, Taylor, 8": (tp.importance.GroupTaylorImportance, 8),
     "Torch-Pruning, Taylor, 16": (tp.importance.GroupTaylorImportance, 16),
     "Torch-Pruning, norm, 8": (tp.importance.GroupMagnitudeImportance, 8),
 }
 WAYS = ("fit50", *RIVALS)
+K = TypeVar("K", str, float)
 
 
 def network() -> Network:
-    """A ResNet-50 of half the width."""
-    plain = presets.resnet(presets.DEPTHS[50], widths=tuple(width // 2 for width in presets.WIDTHS))
-    head = plain.head.model_copy(update={"classes": 10})
-    return plain.model_copy(update={"inputs": (INPUT,), "head": head})
+    """A ResNet-50 for small grey images of ten classes."""
+    return presets.network("resnet50", classes=10).model_copy(update={"inputs": (INPUT,)})
 
 
 def base(seed: int, images: Dataset, given: argparse.Namespace) -> Checkpoint:
@@ -82,15 +86,19 @@ def base(seed: int, images: Dataset, given: argparse.Namespace) -> Checkpoint:
     return Checkpoint.load(kept)
 
 
-def exported(checkpoints: dict[str, Checkpoint], folder: Path) -> dict[str, Bundle]:
-    """The OpenVINO file of each, in float32."""
-    return {name: runtime("openvino").export(each, folder / name) for name, each in checkpoints.items()}
-
-
-def latencies(bundles: dict[str, Bundle], threads: int) -> dict[str, float]:
-    """The median milliseconds of each file with one image, measured in turns."""
-    scores = measure(bundles, threads, rounds=30, batch=1, memory=False)
-    return {name: score.latency.median for name, score in scores.items() if score.latency}
+def shares(whole: Checkpoint, others: Mapping[K, Checkpoint], threads: int) -> dict[K, float]:
+    """The median latency of each one's OpenVINO file in float32 as a fraction of the whole network's, all in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {
+            str(index): runtime("openvino").export(each, Path(folder) / str(index))
+            for index, each in enumerate((whole, *others.values()))
+        }
+        found = [
+            score.latency.median
+            for score in measure(files, threads, rounds=ROUNDS, batch=1, memory=False).values()
+            if score.latency
+        ]
+    return {name: latency / found[0] for name, latency in zip(others, found[1:], strict=True)}
 
 
 def pruned_by_rival(whole: Checkpoint, way: str, ratio: float, images: Dataset, seed: int) -> Checkpoint:
@@ -121,30 +129,23 @@ def pruned_by_rival(whole: Checkpoint, way: str, ratio: float, images: Dataset, 
     return whole.with_(network=narrowed(whole.network, widths), tensors=tensors)
 
 
-def pruned(
-    whole: Checkpoint, way: str, keep: float, images: Dataset, seed: int, given: argparse.Namespace
-) -> Checkpoint:
-    """A network that is as fast as asked for, before recovery."""
+def prune_all(way: str, seed: int, images: Dataset, given: argparse.Namespace) -> None:
+    """Writes what a way makes of the whole network for each latency, before recovery, unless it is there."""
+    starts = {aim: file(way, keep, seed, given).with_suffix(".pruned") for keep, aim in KEEPS.items()}
+    if all(start.exists() for start in starts.values()):
+        return
+    whole = base(seed, images, given)
     if way == "fit50":
-        step = Prune(keep=keep, of="latency", threads=given.threads, samples=SAMPLES, floor=FLOOR)
-        return prune(whole, step, images, seed=seed)
-    low, high = 0.0, 0.95
-    best: tuple[float, Checkpoint] | None = None
-    with tempfile.TemporaryDirectory() as folder:
-        files = exported({"whole": whole}, Path(folder))
-        for attempt in range(ATTEMPTS):
-            ratio = (low + high) / 2
-            made = pruned_by_rival(whole, way, ratio, images, seed)
-            files |= {"pruned": exported({str(attempt): made}, Path(folder))[str(attempt)]}
-            found = latencies(files, given.threads)
-            share = found["pruned"] / (keep * found["whole"])
-            if share <= 1 and (best is None or share > best[0]):
-                best = share, made
-            if 1 - WITHIN <= share <= 1:
-                break
-            low, high = (ratio, high) if share > 1 else (low, ratio)
-    assert best is not None, f"{way}: nothing found for {keep}"
-    return recalibrated(best[1], images.split("train").take(SAMPLES, seed))
+        for aim, start in starts.items():
+            step = Prune(keep=aim, of="latency", threads=given.threads, samples=SAMPLES, floor=FLOOR)
+            prune(whole, step, images, seed=seed).save(start)
+        return
+    tried = {ratio: pruned_by_rival(whole, way, ratio, images, seed) for ratio in RATIOS}
+    found = np.array(sorted((share, ratio) for ratio, share in shares(whole, tried, given.threads).items()))
+    few = images.split("train").take(SAMPLES, seed)
+    for aim, start in starts.items():
+        ratio = float(np.interp(aim, found[:, 0], found[:, 1]))
+        recalibrated(pruned_by_rival(whole, way, ratio, images, seed), few).save(start)
 
 
 def trial(way: str, keep: float, seed: int, images: Dataset, given: argparse.Namespace) -> dict[str, Any]:
@@ -153,9 +154,8 @@ def trial(way: str, keep: float, seed: int, images: Dataset, given: argparse.Nam
     kept, start = recovered.with_suffix(".json"), recovered.with_suffix(".pruned")
     if kept.exists():
         return json.loads(kept.read_text(encoding="utf-8"))
+    prune_all(way, seed, images, given)
     whole = base(seed, images, given)
-    if not start.exists():
-        pruned(whole, way, keep, images, seed, given).save(start)
     small = Checkpoint.load(start)
     before = correct(Deployed(small.module()).eval(), images.split("test"))
     step = Train(
@@ -182,44 +182,60 @@ def file(way: str, keep: float, seed: int, given: argparse.Namespace) -> Path:
     return given.out / f"{way.replace(', ', '-').replace(' ', '-')}-{round(100 * keep)}-{seed}.safetensors"
 
 
-def final_latencies(keep: float, seed: int, images: Dataset, given: argparse.Namespace) -> dict[str, float]:
-    """The latencies of the whole network and of every way's, all in turns."""
-    recovered = {way: Checkpoint.load(file(way, keep, seed, given)) for way in WAYS}
-    with tempfile.TemporaryDirectory() as folder:
-        return latencies(exported({"whole": base(seed, images, given), **recovered}, Path(folder)), given.threads)
+Points = list[tuple[float, NDArray[np.float64]]]
+"""Of one way and seed: shares of the whole network's latency, and for each image 1 where the network is right."""
 
 
-def whole_accuracy(seed: int, images: Dataset, given: argparse.Namespace) -> float:
-    """Percent of the test images that the whole network answers correctly."""
-    return 100 * float(correct(Deployed(base(seed, images, given).module()).eval(), images.split("test")).mean())
+def points(seed: int, rows: list[dict[str, Any]], images: Dataset, given: argparse.Namespace) -> dict[str, Points]:
+    """Each way's files and the whole network, by ascending latency, measured unless they were before."""
+    kept = given.out / f"shares-{seed}.json"
+    mine = {f"{row['way']} {row['keep']}": row for row in rows if row["seed"] == seed}
+    whole = base(seed, images, given)
+    if not kept.exists():
+        files = {name: Checkpoint.load(file(row["way"], row["keep"], seed, given)) for name, row in mine.items()}
+        write_text(kept, json.dumps(shares(whole, files, given.threads)))
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    most = (1.0, correct(Deployed(whole.module()).eval(), images.split("test")).astype(np.float64))
+    ways: dict[str, Points] = {way: [most] for way in WAYS}
+    for name, row in mine.items():
+        row["share"] = found[name]
+        ways[row["way"]].append((found[name], np.array(row["correct"], np.float64)))
+    return {way: sorted(each, key=lambda point: point[0]) for way, each in ways.items()}
+
+
+def interpolated(front: Points, keep: float) -> NDArray[np.float64]:
+    """How right a way is on each image at a share of the latency; below its fastest file, as that one."""
+    logs = np.log([share for share, _ in front])
+    weights = np.array([np.interp(np.log(keep), logs, row) for row in np.eye(len(front))])
+    return weights @ np.stack([right for _, right in front])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--keeps", type=float, nargs="+", default=KEEPS)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--recovery", type=int, default=3)
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--threads", type=int, default=physical_cores())
+    parser.add_argument("--threads", type=int, default=1, help="that latencies are measured with")
     parser.add_argument("--out", type=Path, default=Path("runs/pruning"))
     parser.add_argument("--json", type=Path, default=Path("benchmarks/pruning.json"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(given.threads)
+    torch.set_num_threads(physical_cores())
     places = np.arange(given.images)
     images = fashion_dataset(INPUT, train=places, val=np.arange(58_000, 60_000), cache=given.out / "cache")
-    rows = [trial(way, keep, seed, images, given) for seed in given.seeds for keep in given.keeps for way in WAYS]
+    rows = [trial(way, keep, seed, images, given) for seed in given.seeds for way in WAYS for keep in KEEPS]
+    fronts = [points(seed, rows, images, given) for seed in given.seeds]
+    wholes = [100 * front["fit50"][-1][1].mean() for front in fronts]
+    print(f"the whole networks: {', '.join(f'{whole:.2f}' for whole in wholes)} %")
     lines: list[dict[str, Any]] = []
-    for keep in given.keeps:
-        found = [final_latencies(keep, seed, images, given) for seed in given.seeds]
-        hits = {
-            way: np.array([row["correct"] for row in rows if (row["way"], row["keep"]) == (way, keep)]) for way in WAYS
-        }
+    for keep in KEEPS:
+        hits = {way: np.array([interpolated(front[way], keep) for front in fronts]) for way in WAYS}
         for way in WAYS:
-            line: dict[str, Any] = {"keep": keep, "way": way, "latency": [each[way] / each["whole"] for each in found]}
+            fastest = [front[way][0][0] for front in fronts]
+            line: dict[str, Any] = {"keep": keep, "way": way, "fastest": fastest}
             line |= {"accuracy": (100 * hits[way].mean(1)).tolist(), "mean": 100 * float(hits[way].mean())}
-            text = f"{keep:<5} {way:<26} {np.median(line['latency']):.3f} of the latency, {line['mean']:.2f} %"
+            text = f"{keep:<5} {way:<26} {line['mean']:.2f} %, fastest file {np.median(fastest):.3f}"
             if way != "fit50":
                 gap = ahead(hits["fit50"], hits[way])
                 line["fit50 ahead"] = gap.model_dump()
@@ -230,7 +246,7 @@ def main() -> None:
         "environment": environment(given.threads).model_dump(),
         "settings": {name: value for name, value in vars(given).items() if not isinstance(value, Path)},
         "torch-pruning": tp.__version__,
-        "whole": [whole_accuracy(seed, images, given) for seed in given.seeds],
+        "whole": wholes,
         "summary": lines,
         "rows": [{name: value for name, value in row.items() if name != "correct"} for row in rows],
     }

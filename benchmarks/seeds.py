@@ -10,15 +10,15 @@ from fit50.spec.outcome import Difference
 _RESAMPLED = 4000
 
 
-def ahead(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], seed: int = 0) -> Difference:
+def ahead(ours: NDArray[np.bool_ | np.float64], theirs: NDArray[np.bool_ | np.float64], seed: int = 0) -> Difference:
     """Points by which one way is ahead, with the 95 % interval of a bootstrap over both the seeds and the images.
 
     Args:
-        ours: whether each seed's network (S, N) answers each image rightly.
+        ours: whether each seed's network (S, N) answers each image rightly, or how much so, from 0 to 1.
         theirs: the same of the other way, seed by seed.
         seed: of the resampling.
     """
-    gained = 100.0 * (ours.astype(np.int8) - theirs.astype(np.int8))
+    gained = 100.0 * (ours.astype(np.float64) - theirs.astype(np.float64))
     generator, (seeds, images) = np.random.default_rng(seed), gained.shape
     drawn = []
     for _ in range(_RESAMPLED):
