@@ -90,7 +90,7 @@ def test_every_network_becomes_as_small_as_it_shall(network: Network, lived_in: 
     ("keep", "multiple", "floor"), [(0.75, 16, 0.1), (0.25, 16, 0.1), (0.1, 8, 0.1), (0.5, 1, 0.03)]
 )
 def test_widths_are_allowed_ones(keep: float, multiple: int, floor: float) -> None:
-    network = preset("resnet26", size=64)
+    network = preset("resnet26").sized(64)
     found = groups(network)
     step = Prune(keep=keep, multiple=multiple, floor=floor)
     widths = widths_within(network, step, found, random_scores(found))

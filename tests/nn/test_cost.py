@@ -160,7 +160,7 @@ def test_cost_of_two_inputs_counted_by_hand() -> None:
 def test_cost_counted_by_hand() -> None:
     found = cost(
         resnet((1,), widths=(8,), attention=SE(reduction=4)).model_copy(
-            update={"inputs": network("resnet50", size=64).inputs}
+            update={"inputs": network("resnet50").sized(64).inputs}
         )
     )
     stem, side = 64 * 3 * 49, 16 * 16  # after the stem: 32 x 32; after pooling: 16 x 16
@@ -174,7 +174,7 @@ def test_cost_counted_by_hand() -> None:
 def test_classes_and_size_count() -> None:
     small = cost(network("resnet50", classes=10))
     assert cost(network("resnet50")).parameters - small.parameters == 990 * 2049
-    large = cost(network("resnet50", classes=10, size=448))
+    large = cost(network("resnet50", classes=10).sized(448))
     assert large.parameters == small.parameters
     assert large.gmacs == pytest.approx(4 * small.gmacs, rel=1e-4)
 
