@@ -7,7 +7,7 @@ choice is made, the test images are read once by each of the two files.
 
     python benchmarks/chain.py --seeds 0 1 2 --out runs/chain --json benchmarks/chain.json
 
-Stopped and called again, it goes on where it was.
+Stopped and called again, it goes on where it was. Seeds that the JSON has already are kept beside the new ones.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from demo import row
 from fashion_images import SOURCE, photographs
 from PIL import Image
+from seeds import gathered
 
 from fit50.cli.screen import Screen
 from fit50.data.dataset import open_dataset
@@ -31,7 +32,6 @@ from fit50.pipeline.answers import split_answers
 from fit50.runtimes.base import Bundle
 from fit50.runtimes.place import Place
 from fit50.spec.files import write_folder, write_text
-from fit50.spec.machine import environment
 from fit50.spec.request import Budget, Effort, Request
 from fit50.spec.training import AdamW, Augment, Train
 
@@ -84,6 +84,7 @@ def measured(seed: int, given: argparse.Namespace) -> dict[str, Any]:
     right = split_answers(Place(), found, dataset, "test", threads)
     lost = difference(right["chosen"], right["reference"])
     return row(outcome) | {
+        "environment": outcome.environment.model_dump(),
         "candidates": [each.model_dump() for each in outcome.candidates],
         "test of torch": accuracy(right["reference"]).model_dump(),
         "test of the chosen": accuracy(right["chosen"]).model_dump(),
@@ -97,7 +98,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/chain"))
     parser.add_argument("--json", type=Path, default=Path("benchmarks/chain.json"))
     given = parser.parse_args()
-    rows = [measured(seed, given) for seed in given.seeds]
+    facts = gathered(given.json, EFFORT.canonical(), (measured(seed, given) for seed in given.seeds))
+    rows = facts["seeds"]
     for each in rows:
         gap = each["test difference"]
         print(
@@ -108,8 +110,7 @@ def main() -> None:
         )
     summary = {name: median(each[name] for each in rows) for name in ("speedup", "smaller", "drop")}
     print(", ".join(f"{name}: median {value:.2f}" for name, value in summary.items()), f"n={len(rows)}")
-    facts = {"environment": environment().model_dump(), "effort": EFFORT.canonical(), "seeds": rows, "median": summary}
-    write_text(given.json, json.dumps(facts, indent=1) + "\n")
+    write_text(given.json, json.dumps(facts | {"median": summary}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ fit50's floor); which of its ratios leads to which latency is interpolated from 
     pip install torch-pruning==1.6.1
     python benchmarks/pruning.py --out runs/pruning --json benchmarks/pruning.json
 
-Finished parts are kept in ``--out``.
+Finished parts are kept in ``--out``; seeds that the JSON has already are kept beside the new ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ import copy
 import json
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
+from statistics import mean, median
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,7 +34,7 @@ import torch.nn.functional as F
 import torch_pruning as tp
 from fashion_images import fashion_dataset
 from numpy.typing import NDArray
-from seeds import ahead
+from seeds import ahead, gathered
 
 from fit50.compress import prune
 from fit50.compress.groups import groups, narrowed
@@ -189,15 +191,15 @@ Points = list[tuple[float, NDArray[np.float64]]]
 def points(seed: int, rows: list[dict[str, Any]], images: Dataset, given: argparse.Namespace) -> dict[str, Points]:
     """Each way's files and the whole network, by ascending latency, measured unless they were before."""
     kept = given.out / f"shares-{seed}.json"
-    mine = {f"{row['way']} {row['keep']}": row for row in rows if row["seed"] == seed}
+    named = {f"{row['way']} {row['keep']}": row for row in rows}
     whole = base(seed, images, given)
     if not kept.exists():
-        files = {name: Checkpoint.load(file(row["way"], row["keep"], seed, given)) for name, row in mine.items()}
+        files = {name: Checkpoint.load(file(row["way"], row["keep"], seed, given)) for name, row in named.items()}
         write_text(kept, json.dumps(shares(whole, files, given.threads)))
     found = json.loads(kept.read_text(encoding="utf-8"))
     most = (1.0, correct(Deployed(whole.module()).eval(), images.split("test")).astype(np.float64))
     ways: dict[str, Points] = {way: [most] for way in WAYS}
-    for name, row in mine.items():
+    for name, row in named.items():
         row["share"] = found[name]
         ways[row["way"]].append((found[name], np.array(row["correct"], np.float64)))
     return {way: sorted(each, key=lambda point: point[0]) for way, each in ways.items()}
@@ -208,6 +210,40 @@ def interpolated(front: Points, keep: float) -> NDArray[np.float64]:
     logs = np.log([share for share, _ in front])
     weights = np.array([np.interp(np.log(keep), logs, row) for row in np.eye(len(front))])
     return weights @ np.stack([right for _, right in front])
+
+
+def measured(seed: int, images: Dataset, given: argparse.Namespace) -> dict[str, Any]:
+    """All trials of a seed, and each way's accuracy at the latencies that are compared at."""
+    rows = [trial(way, keep, seed, images, given) for way in WAYS for keep in KEEPS]
+    fronts = points(seed, rows, images, given)
+    lines: list[dict[str, Any]] = []
+    for keep in KEEPS:
+        hits = {way: interpolated(fronts[way], keep) for way in WAYS}
+        for way in WAYS:
+            line = {"keep": keep, "way": way, "fastest": fronts[way][0][0], "accuracy": 100 * float(hits[way].mean())}
+            if way != "fit50":
+                line["fit50 ahead"] = ahead(hits["fit50"][None], hits[way][None]).model_dump()
+            lines.append(line)
+    return {
+        "seed": seed,
+        "environment": environment(given.threads).model_dump(),
+        "torch-pruning": version("torch-pruning"),
+        "whole": 100 * fronts["fit50"][-1][1].mean(),
+        "compared": lines,
+        "trials": [{name: value for name, value in row.items() if name != "correct"} for row in rows],
+    }
+
+
+def table(seeds: list[dict[str, Any]]) -> None:
+    """Prints each seed's accuracies, and by how much fit50 is ahead in each and on average."""
+    print(f"the whole networks: {', '.join(format(seed['whole'], '.2f') for seed in seeds)} %")
+    for lines in zip(*(seed["compared"] for seed in seeds), strict=True):
+        text = f"{lines[0]['keep']:<5} {lines[0]['way']:<26} {mean(line['accuracy'] for line in lines):.2f} %"
+        text += f", fastest file {median(line['fastest'] for line in lines):.3f}"
+        if gaps := [line["fit50 ahead"] for line in lines if "fit50 ahead" in line]:
+            each = ", ".join(f"{gap['points']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]" for gap in gaps)
+            text += f"; fit50 is ahead by {mean(gap['points'] for gap in gaps):+.2f}: {each}"
+        print(text)
 
 
 def main() -> None:
@@ -224,32 +260,9 @@ def main() -> None:
     torch.set_num_threads(physical_cores())
     places = np.arange(given.images)
     images = fashion_dataset(INPUT, train=places, val=np.arange(58_000, 60_000), cache=given.out / "cache")
-    rows = [trial(way, keep, seed, images, given) for seed in given.seeds for way in WAYS for keep in KEEPS]
-    fronts = [points(seed, rows, images, given) for seed in given.seeds]
-    wholes = [100 * front["fit50"][-1][1].mean() for front in fronts]
-    print(f"the whole networks: {', '.join(f'{whole:.2f}' for whole in wholes)} %")
-    lines: list[dict[str, Any]] = []
-    for keep in KEEPS:
-        hits = {way: np.array([interpolated(front[way], keep) for front in fronts]) for way in WAYS}
-        for way in WAYS:
-            fastest = [front[way][0][0] for front in fronts]
-            line: dict[str, Any] = {"keep": keep, "way": way, "fastest": fastest}
-            line |= {"accuracy": (100 * hits[way].mean(1)).tolist(), "mean": 100 * float(hits[way].mean())}
-            text = f"{keep:<5} {way:<26} {line['mean']:.2f} %, fastest file {np.median(fastest):.3f}"
-            if way != "fit50":
-                gap = ahead(hits["fit50"], hits[way])
-                line["fit50 ahead"] = gap.model_dump()
-                text += f"; fit50 is ahead by {gap.points:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
-            print(text)
-            lines.append(line)
-    facts = {
-        "environment": environment(given.threads).model_dump(),
-        "settings": {name: value for name, value in vars(given).items() if not isinstance(value, Path)},
-        "torch-pruning": tp.__version__,
-        "whole": wholes,
-        "summary": lines,
-        "rows": [{name: value for name, value in row.items() if name != "correct"} for row in rows],
-    }
+    settings = {name: getattr(given, name) for name in ("epochs", "recovery", "images", "threads")}
+    facts = gathered(given.json, settings, (measured(seed, images, given) for seed in given.seeds))
+    table(facts["seeds"])
     write_text(given.json, json.dumps(facts, indent=1) + "\n")
 
 
