@@ -59,9 +59,10 @@ class Target:
         """The widths, and what was measured on the way, for the provenance.
 
         GMACs and parameters are known from the network. Size and latency are the exported file's: what a model of them
-        foresees is corrected by what is measured, until the file costs what is allowed or up to 5 % less; where that
-        cannot be had, it is said. For a latency, a channel counts by what its convolutions save when it leaves
-        (``knapsack``); for the other costs, all channels rank together (``widths_within``).
+        foresees is corrected by what is measured, until the file costs what is allowed or up to 5 % less, and does so
+        again when it is measured anew; where that cannot be had, it is said. For a latency, a channel counts by what
+        its convolutions save when it leaves (``knapsack``); for the other costs, all channels rank together
+        (``widths_within``).
 
         Raises:
             SpecError: the narrowest network costs too much.
@@ -116,15 +117,17 @@ class Target:
                 widths = choose(aim)
                 if not tried or widths != tried[-1].widths:
                     pruned = self._exported(cut(self.checkpoint, self.scores, widths), Path(folder) / f"{attempt}")
-                    before, after = self._measured(whole, pruned)
-                    tried.append(_Attempt(widths, before, after, step.most or (step.keep or 1) * before))
+                    tried.append(self._attempt(widths, whole, pruned))
                 elif tried[-1].share > 1:  # the model saw no way to be a little faster
                     aim *= 1 - _WITHIN
                     continue
-                share = tried[-1].share
-                if 1 - _WITHIN <= share <= 1 or (share <= 1 and widths == full):
+                if widths == full and tried[-1].share <= 1:
                     break
-                aim *= (1 - _WITHIN / 2) / share
+                if tried[-1].near:  # by a measurement that may have been lucky
+                    tried[-1] = self._attempt(widths, whole, pruned)
+                    if tried[-1].near:
+                        break
+                aim *= (1 - _WITHIN / 2) / tried[-1].share
         self.monitor.progress(f"prune to a {step.of}", _ATTEMPTS, _ATTEMPTS)
         below = [each for each in tried if each.share <= 1]
         best = max(below, key=lambda each: each.share) if below else min(tried, key=lambda each: each.share)
@@ -133,7 +136,7 @@ class Target:
         found = (
             f"{best.before:.4g} to {best.after:.4g} {unit} in {step.runtime} {step.precision}, at most {best.most:.4g}"
         )
-        if not 1 - _WITHIN <= best.share <= 1:
+        if not best.near:
             found += f" asked for; {len(tried)} attempts came no nearer from below"
         return best.widths, {step.of: found}
 
@@ -143,6 +146,10 @@ class Target:
 
     def _form(self, checkpoint: Checkpoint) -> Checkpoint:
         return replace(checkpoint, numerics=uncalibrated(self.step.precision))
+
+    def _attempt(self, widths: Widths, whole: Bundle, pruned: Bundle) -> _Attempt:
+        before, after = self._measured(whole, pruned)
+        return _Attempt(widths, before, after, self.step.most or (self.step.keep or 1) * before)
 
     def _measured(self, before: Bundle, after: Bundle) -> tuple[float, float]:
         """The sizes in megabytes, or the median latencies in milliseconds, measured in turns."""
@@ -167,6 +174,11 @@ class _Attempt(NamedTuple):
     def share(self) -> float:
         """Of what is allowed."""
         return self.after / self.most
+
+    @property
+    def near(self) -> bool:
+        """Whether it costs what is allowed, or little less."""
+        return 1 - _WITHIN <= self.share <= 1
 
 
 def _megaparameters(network: Network) -> float:
