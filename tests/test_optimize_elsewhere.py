@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -15,13 +16,16 @@ from onnx.numpy_helper import to_array
 from tests.photos import tiny_request, write_photos
 
 from fit50 import optimize as module
+from fit50.compress.sensitivity import int8_difference
+from fit50.data.split import Split
 from fit50.optimize import job_folder, optimize
 from fit50.runtimes.base import Bundle, Images, Probabilities
 from fit50.runtimes.place import Facts, Place
 from fit50.spec.machine import environment
 from fit50.spec.monitor import Monitor
-from fit50.spec.outcome import Candidate, Latency, Outcome, Score, Throughput
+from fit50.spec.outcome import Candidate, Difference, Latency, Outcome, Score, Throughput
 from fit50.spec.request import Budget, Device, Request
+from fit50.weights.checkpoint import Checkpoint
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Elsewhere(Place):
     """An old processor without VNNI, on which int8 files are fast, and answer the class after the right one's."""
 
     asked: list[tuple[str, ...]] = field(default_factory=list)
+    bits: list[int] = field(default_factory=list)
 
     @property
     def facts(self) -> Facts:  # type: ignore[override]
@@ -87,6 +92,12 @@ def outcome(place: Elsewhere, request_: Request, out: Path) -> Iterator[Outcome]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "place_of", lambda device, runtimes: place)
         patch.setattr("fit50.runtimes.base.has_int8_dot_product", lambda flags=("avx512_vnni",): "avx2" not in flags)
+
+        def simulated(checkpoint: Checkpoint, learned: Split, judges: Split, weight_bits: Literal[7, 8]) -> Difference:
+            place.bits.append(weight_bits)
+            return int8_difference(checkpoint, learned, judges, weight_bits)
+
+        patch.setattr(module, "int8_difference", simulated)
         yield optimize(request_, out, Monitor())
     torch.set_num_threads(before)
 
@@ -112,6 +123,10 @@ def test_int8_weights_use_7_bits_in_files_of_their_own(outcome: Outcome, out: Pa
         assert 32 < max(int(np.abs(each.astype(int)).max()) for each in weights) <= 64
     assert [folders[name, "int8"].name for name in ("openvino", "onnxruntime")] == ["openvino-7bit", "onnxruntime-7bit"]
     assert folders["openvino", "float32"].name == "openvino"
+
+
+def test_what_int8_would_cost_is_found_with_the_weights_of_that_processor(outcome: Outcome, place: Elsewhere) -> None:
+    assert place.bits == [7] * len(outcome.trials)
 
 
 def test_figures_and_facts_are_the_devices(outcome: Outcome, place: Elsewhere, request_: Request, out: Path) -> None:

@@ -25,7 +25,7 @@ from fit50.pipeline.store import Store
 from fit50.report.figures import front_svg
 from fit50.report.html import report_html
 from fit50.runtimes import runtime
-from fit50.runtimes.base import Bundle, sha256
+from fit50.runtimes.base import Bundle, sha256, weight_bits
 from fit50.runtimes.place import Place
 from fit50.runtimes.remote import place_of
 from fit50.search.feasible import feasible
@@ -209,7 +209,7 @@ def _int8(job: Job, checkpoint: Checkpoint) -> Difference | None:
     if all(runtime(name, flags).refusal(checkpoint.network, device, "int8") for name in job.request.runtimes):
         return None
     learned, judges = job.dataset.split("train").take(_CALIBRATED, 0), job.dataset.split("val").take(JUDGES, 0)
-    return int8_difference(checkpoint, learned, judges)
+    return int8_difference(checkpoint, learned, judges, weight_bits(flags))
 
 
 def start_recipe(job: Job, start: Network) -> Recipe:

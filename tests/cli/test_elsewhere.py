@@ -24,17 +24,22 @@ def test_verify(fit50: Fit50, bundle: Path, server: Sshd) -> None:
     assert (found["bundle"], found["same_answers"]) == (str(bundle), 4)
 
 
-@pytest.mark.parametrize("verb", ["verify", "benchmark", "optimize"])
+def given(verb: str, bundle: Path, photos: Path) -> list[Path]:
+    """What the verb takes; no file of weights is read before the device is known."""
+    return {"optimize": [photos], "probe": [Path("any.safetensors"), photos]}.get(verb, [bundle])
+
+
+@pytest.mark.parametrize("verb", ["verify", "benchmark", "probe", "optimize"])
 def test_a_device_that_is_not_there(fit50: Fit50, bundle: Path, photos: Path, server: Sshd, verb: str) -> None:
     name = server.device(port=1).name
-    ended = fit50(verb, photos if verb == "optimize" else bundle, "--device", name)
+    ended = fit50(verb, *given(verb, bundle, photos), "--device", name)
     assert ended.code == 2
     assert ended.err.startswith(f"error: {name}: expected a connection, found: ")
 
 
-@pytest.mark.parametrize("verb", ["verify", "benchmark", "optimize"])
+@pytest.mark.parametrize("verb", ["verify", "benchmark", "probe", "optimize"])
 def test_a_device_that_is_none(fit50: Fit50, bundle: Path, photos: Path, verb: str) -> None:
-    ended = fit50(verb, photos if verb == "optimize" else bundle, "--device", "camera")
+    ended = fit50(verb, *given(verb, bundle, photos), "--device", "camera")
     assert ended.code == 2
     assert "expected cpu or ssh://user@host[:port]" in ended.err
 

@@ -29,6 +29,18 @@ def test_probe(fit50: Fit50, weights: Path, photos: Path) -> None:
     assert found["advice"] in ended.out
 
 
+def test_weights_have_the_bits_that_the_device_allows(
+    fit50: Fit50, weights: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, found = ("probe", weights, photos, "--samples", "8", "--tried", "4"), []
+    for exact in (True, False):
+        monkeypatch.setattr("fit50.runtimes.base.has_int8_dot_product", lambda flags=None, exact=exact: exact)
+        found.append(json.loads(fit50(*words, "--json").out))
+    assert [each["weight_bits"] for each in found] == [8, 7]
+    assert found[0]["sensitivities"] != found[1]["sensitivities"]
+    assert "rounded to 8 bits (weights: 7) alone" in fit50(*words).out
+
+
 def test_weights_of_other_classes_are_refused(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:
     checkpoint = Checkpoint.load(weights)
     other = Checkpoint(checkpoint.network, checkpoint.tensors, ("x", "y", "z"))

@@ -36,7 +36,7 @@ def test_every_layer_of_every_network_is_rounded_and_given_back(network: Network
     assert len([name for name in names if name.endswith(".add")]) >= len(network.stages)
     with torch.inference_mode():
         before = module(*images)
-        with rounded(ranges, names):
+        with rounded(ranges, names, 8):
             during = module(*images)
         after = module(*images)
     assert torch.equal(before, after)
@@ -70,7 +70,7 @@ def test_batch_norms_need_not_be_folded(sign: int) -> None:
         results = []
         for each in (network, folded):
             ranges = observed(each, places(each), [(x,)])
-            with rounded(ranges, {"0"}):
+            with rounded(ranges, {"0"}, 8):
                 results.append(each(x))
         exact = network(x)
     assert (results[0] - exact).abs().max() > 1e-3
@@ -87,6 +87,17 @@ def test_a_map_has_256_steps_one_of_which_is_zero() -> None:
     assert positive.low == 1
     assert positive.rounded(torch.zeros(1)) == 0
     assert seen(torch.zeros(2, 3)).rounded(torch.zeros(2, 3)).eq(0).all()
+
+
+@pytest.mark.parametrize(("bits", "steps"), [(8, 255), (7, 127)])
+def test_a_weight_has_steps_on_both_sides_of_zero_as_its_bits_allow(bits: int, steps: int) -> None:
+    layer = nn.Linear(2001, 1, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.linspace(-3, 3, 2001))
+    ranges = observed(layer, places(layer), [(torch.ones(1, 2001),)])
+    with rounded(ranges, {place.name for place in ranges}, bits):
+        assert len(layer.weight.unique()) == steps
+    assert len(layer.weight.unique()) == 2001
 
 
 def test_spreads_are_of_all_batches() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
+
+from fit50.search.front import Answered
 from fit50.spec.outcome import Accuracy, Candidate, Latency, Score
 
 
@@ -22,3 +27,8 @@ def candidate(name: str, *, right: int = 90, ms: float = 2.0, mb: float = 10.0, 
             memory=peak,
         ),
     )
+
+
+def answers(candidates: Iterable[Candidate]) -> Answered:
+    """The first images, as many as each has right; so of two, one has all right that the other has."""
+    return {each.name: np.arange(100) < each.score.accuracy.correct for each in candidates if each.score.accuracy}

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from tests.search.figures import candidate
+from tests.search.figures import answers, candidate
 
-from fit50.search.objective import choose, excesses
+from fit50.search import objective
+from fit50.search.objective import excesses
 from fit50.spec.errors import BudgetError
-from fit50.spec.outcome import Score
+from fit50.spec.outcome import Candidate, Score
 from fit50.spec.request import Budget
 
 FREE = Budget(max_drop=None)
+
+
+def choose(candidates: list[Candidate], budget: Budget, best_float: float) -> Candidate:
+    return objective.choose(candidates, budget, best_float, answers(candidates))
 
 
 def test_nothing_exceeds_an_open_budget() -> None:
@@ -59,6 +64,13 @@ def test_ties_go_to_the_smaller_file() -> None:
 def test_equally_accurate_ones_are_told_apart_by_speed_first() -> None:
     fast, small = candidate("fast", ms=1, mb=9), candidate("small", ms=2, mb=3)
     assert choose([small, fast], FREE, 90.0) is fast
+
+
+def test_int8_that_is_slower_than_float_is_chosen_for_its_size_alone() -> None:
+    floating = candidate("float", ms=2, mb=20)
+    int8 = candidate("int8", ms=3, mb=5, right=95).model_copy(update={"precision": "int8", "network": "float"})
+    assert choose([floating, int8], FREE, 90.0) is floating
+    assert choose([floating, int8], Budget(max_drop=None, size=10), 90.0) is int8
 
 
 def test_where_none_is_within_the_nearest_are_named() -> None:

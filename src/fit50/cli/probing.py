@@ -8,8 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from fit50.cli.options import Json, Pair, Seed, emit, resident, split_seed
+from fit50.cli.options import Json, On, Pair, Seed, emit, resident, split_seed
 from fit50.cli.screen import Screen
+from fit50.spec.request import Device
 
 _COUNT = Number(gte=1)
 
@@ -19,6 +20,7 @@ def probe(
     data: str,
     *,
     pair: Pair = None,
+    device: On = "cpu",
     max_drop: Annotated[
         float, Parameter(validator=Number(gte=0), help="Points of validation accuracy that int8 may lose.")
     ] = 1.0,
@@ -34,13 +36,19 @@ def probe(
 ) -> None:
     """What int8 would cost a trained network: layer by layer, and in all, simulated on validation images.
 
+    Of the device it only matters whether its processor sums 8-bit products without saturating.
+
     Example: fit50 probe model.safetensors photos/ --max-drop 0.5
     """
     from fit50.compress.damage import JUDGES
     from fit50.compress.sensitivity import probe as probed
     from fit50.report.probing import probe_text
+    from fit50.runtimes.base import weight_bits
+    from fit50.runtimes.remote import place_of
     from fit50.weights.foreign import load_weights, refuse_other_classes
 
+    place = place_of(Device.parse({"name": device}, "--device"))
+    bits = weight_bits(place.facts.environment.isa)
     screen = Screen()
     checkpoint = load_weights(model)
     drawn = split_seed(seed, checkpoint.provenance)
@@ -53,6 +61,7 @@ def probe(
         dataset.classes,
         allowed=max_drop,
         tried=tried,
+        weight_bits=bits,
         monitor=screen,
     )
     emit({**found.model_dump(), "advice": found.advice}, probe_text(found), as_json)

@@ -23,7 +23,6 @@ from torch.utils.hooks import RemovableHandle
 
 from fit50.nn.blocks import ResidualBlock
 from fit50.spec.damage import Spread
-from fit50.spec.machine import has_int8_dot_product
 
 Layer = nn.Conv1d | nn.Conv2d | nn.Linear
 _SAMPLE = 4096  # values of each batch by which the 99.9th percentile is estimated
@@ -125,8 +124,8 @@ def observed(network: nn.Module, places: Iterable[Place], batches: Iterable[tupl
 
 
 @contextmanager
-def rounded(ranges: Ranges, names: Collection[str]) -> Iterator[None]:
-    """Within it, the places of these names compute in eight bits."""
+def rounded(ranges: Ranges, names: Collection[str], weight_bits: int) -> Iterator[None]:
+    """Within it, the places of these names compute in eight bits, their weights in ``weight_bits``."""
     with ExitStack() as undo:
         for place, calls in ranges.items():
             if place.name not in names:
@@ -135,7 +134,7 @@ def rounded(ranges: Ranges, names: Collection[str]) -> Iterator[None]:
             if isinstance(place.module, Layer):
                 weight = place.module.weight
                 undo.callback(setattr, weight, "data", weight.data)
-                weight.data = _rounded_weights(weight.data)
+                weight.data = _rounded_weights(weight.data, weight_bits)
         yield
 
 
@@ -144,9 +143,9 @@ def _in_turns(calls: Iterator[Seen], x: Tensor) -> Tensor:
     return next(calls).rounded(x)
 
 
-def _rounded_weights(weight: Tensor) -> Tensor:
+def _rounded_weights(weight: Tensor, bits: int) -> Tensor:
     """Weights (C, ...) on their steps, symmetric for each output channel."""
-    most = 127 if has_int8_dot_product() else 63
+    most = 2 ** (bits - 1) - 1
     scale = (weight.flatten(1).abs().amax(1) / most).clamp_min(_LEAST)
     zeros = torch.zeros(len(scale), dtype=torch.int32)
     return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -most, most)

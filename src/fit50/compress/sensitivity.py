@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import or_
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ def probe(
     *,
     allowed: float = 1.0,
     tried: int = 100,
+    weight_bits: Literal[7, 8] = 8,
     monitor: Monitor | None = None,
 ) -> Probe:
     """Rounds every layer by itself, then all together, in torch (``rounding``).
@@ -56,6 +58,7 @@ def probe(
         classes: their names.
         allowed: points of accuracy that may be lost.
         tried: of ``images``, how many each layer by itself is tried on.
+        weight_bits: that an int8 file's weights use on its device.
         monitor: told how far it is.
     """
     monitor = monitor or Monitor()
@@ -66,17 +69,18 @@ def probe(
     plain, found = _logits(float32, few), []
     for index, name in enumerate(names):
         monitor.progress("probe", index, len(names))
-        with rounded(ranges, {name}):
+        with rounded(ranges, {name}, weight_bits):
             found.append(_sensitivity(name, ranges, plain, _logits(int8, few), few.labels))
     monitor.progress("probe", len(names), len(names))
     found.sort(key=lambda each: -each.error)
-    together = _together(float32, int8, ranges, images, classes)
+    together = _together(float32, int8, ranges, images, classes, weight_bits)
     too_much = together.comparison.difference.points < -allowed
     worst = [each.name for each in found]
-    spared, left = _sparing(float32, int8, ranges, worst, images, allowed) if too_much else ((), None)
+    spared, left = _sparing(float32, int8, ranges, worst, images, allowed, weight_bits) if too_much else ((), None)
     return Probe(
         calibrated=len(calibration),
         tried=len(few),
+        weight_bits=weight_bits,
         sensitivities=tuple(found),
         int8=together,
         allowed=allowed,
@@ -85,18 +89,21 @@ def probe(
     )
 
 
-def int8_difference(checkpoint: Checkpoint, calibration: Split, images: Split) -> Difference:
+def int8_difference(
+    checkpoint: Checkpoint, calibration: Split, images: Split, weight_bits: Literal[7, 8]
+) -> Difference:
     """Points of accuracy that eight bits everywhere change, as ``probe`` has them, without its layers.
 
     Args:
         checkpoint: trained.
         calibration: training images that the activations' ranges are taken from.
         images: validation images to judge by.
+        weight_bits: that an int8 file's weights use on its device.
     """
     network = Deployed(checkpoint.module()).eval()
     ranges = observed(network, places(network.module), (pixels for pixels, _ in calibration.batches(_BATCH)))
     was = correct(network, images, batch=_BATCH)
-    with rounded(ranges, {place.name for place in ranges}):
+    with rounded(ranges, {place.name for place in ranges}, weight_bits):
         return difference(correct(network, images, batch=_BATCH), was)
 
 
@@ -131,11 +138,13 @@ def _mean(values: Logits) -> Estimate:
     return percentile(value[0], drawn[:, 0])
 
 
-def _together(float32: Deployed, int8: Deployed, ranges: Ranges, images: Split, classes: tuple[str, ...]) -> Damage:
+def _together(
+    float32: Deployed, int8: Deployed, ranges: Ranges, images: Split, classes: tuple[str, ...], weight_bits: int
+) -> Damage:
     """All of it in eight bits against float, block by block as well."""
     pairs = tuple(Pair(name, name) for name in blocks(float32.module.network))
     with (
-        rounded(ranges, {place.name for place in ranges}),
+        rounded(ranges, {place.name for place in ranges}, weight_bits),
         block_errors(float32.module, int8.module, pairs) as errors,
     ):
         found = damage(float32, int8, images, classes)
@@ -143,12 +152,18 @@ def _together(float32: Deployed, int8: Deployed, ranges: Ranges, images: Split, 
 
 
 def _sparing(
-    float32: Deployed, int8: Deployed, ranges: Ranges, worst: list[str], images: Split, allowed: float
+    float32: Deployed,
+    int8: Deployed,
+    ranges: Ranges,
+    worst: list[str],
+    images: Split,
+    allowed: float,
+    weight_bits: int,
 ) -> tuple[tuple[str, ...], Difference | None]:
     """The fewest of the worst layers to be left in float for the loss to be allowed, and the difference then."""
     was = correct(float32, images, batch=_BATCH)
     for count in (count for count in _SPARED if count < len(worst)):
-        with rounded(ranges, set(worst[count:])):
+        with rounded(ranges, set(worst[count:]), weight_bits):
             left = difference(correct(int8, images, batch=_BATCH), was)
         if left.points >= -allowed:
             return tuple(worst[:count]), left

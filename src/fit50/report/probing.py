@@ -18,7 +18,8 @@ def probe_text(probe: Probe) -> str:
 
 def _probe(found: Probe) -> Iterator[str]:
     shown, count = found.sensitivities[:_LAYERS], len(found.sensitivities)
-    yield f"the {len(shown)} most sensitive of {count} places, each rounded to 8 bits alone ({found.tried} images)"
+    bits = "8 bits" if found.weight_bits == 8 else f"8 bits (weights: {found.weight_bits})"
+    yield f"the {len(shown)} most sensitive of {count} places, each rounded to {bits} alone ({found.tried} images)"
     headings = ("layer", "error %", "loss", "inputs: largest", "99.9 %", "outliers", "weights: largest", "99.9 %")
     yield from columns([headings, *map(_row, shown)])
     yield ""

@@ -210,6 +210,11 @@ def saturates(flags: Collection[str]) -> bool:
     return not (has_int8_dot_product(flags) and has_int8_dot_product())
 
 
+def weight_bits(flags: Collection[str]) -> Literal[7, 8]:
+    """How many bits the weights of an int8 file use on such a processor."""
+    return 7 if saturates(flags) else 8
+
+
 def optional(module: str, *, needed_for: str, extra: str) -> ModuleType:
     """Imports an optional dependency, or says which extra brings it."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fit50.search.front import costs
+from fit50.search.front import Answered, costs, outpaced
 from fit50.spec.errors import BudgetError
 from fit50.spec.outcome import Candidate, Score
 from fit50.spec.request import Budget, Request
@@ -35,11 +35,11 @@ def excesses(score: Score, budget: Budget, best_float: float | None) -> tuple[st
     return tuple(found)
 
 
-def choose(candidates: Sequence[Candidate], budget: Budget, best_float: float) -> Candidate:
+def choose(candidates: Sequence[Candidate], budget: Budget, best_float: float, answers: Answered) -> Candidate:
     """The candidate to deploy, among those measured.
 
-    Where the budget bounds the accuracy: the fastest within it. Otherwise: the most accurate within it. What ties goes
-    to the smaller file.
+    Where the budget bounds the accuracy: the fastest within it. Otherwise: the most accurate within it, but no int8
+    that a float file within it has ``outpaced``. What ties goes to the smaller file.
 
     Raises BudgetError, naming the nearest candidates, where none is within the budget.
     """
@@ -55,7 +55,7 @@ def choose(candidates: Sequence[Candidate], budget: Budget, best_float: float) -
         latency, size, error = costs(candidate)
         return (latency, size, error) if bounded else (error, latency, size)
 
-    return min(within, key=rank)
+    return min((c for c in within if not outpaced(c, within, answers)), key=rank)
 
 
 def _nearest(candidates: Sequence[Candidate], budget: Budget, best_float: float) -> list[str]:

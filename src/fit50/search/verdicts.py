@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from fit50.evaluate.intervals import difference
-from fit50.search.front import costs, front, outpaced
+from fit50.search.front import Answered, costs, front, outpaced
 from fit50.search.objective import choice_rule, choose, excesses
 from fit50.spec.outcome import Candidate
 from fit50.spec.request import Request
 
 
 def judge(
-    request: Request, candidates: Sequence[Candidate], answers: Mapping[str, NDArray[np.bool_]]
+    request: Request, candidates: Sequence[Candidate], answers: Answered
 ) -> tuple[tuple[Candidate, ...], Candidate]:
     """Gives every candidate its verdict, and the chosen one. Raises BudgetError where none is within the budget.
 
@@ -29,8 +26,8 @@ def judge(
     floats = [c for c in deployable if c.precision == "float32"]
     best_float = min(floats, key=lambda c: (-float(answers[c.name].mean()), costs(c)))
     points = 100 * float(answers[best_float.name].mean())
-    chosen = choose(deployable, budget, points)
-    offered = {c.name for c in front(deployable)}
+    chosen = choose(deployable, budget, points, answers)
+    offered = {c.name for c in front(deployable, answers)}
 
     def verdict(candidate: Candidate) -> dict[str, object]:
         if candidate.verdict == "refused":
@@ -45,7 +42,7 @@ def judge(
             found, reason = "over-budget", over
         elif candidate.name in offered:
             found, reason = "front", "no other file is faster, smaller and more accurate"
-        elif outpaced(candidate, deployable):
+        elif outpaced(candidate, deployable, answers):
             found, reason = "dominated", "a file in float is faster and as accurate"
         else:
             found, reason = "dominated", "another file is at least as fast, small and accurate"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveInt
 
@@ -116,6 +117,7 @@ class Probe(Value):
         spared: the fewest of the most harmful layers, of those numbers that were tried, which left in float bring the
             loss within what is allowed; none where it is already, or where no number does.
         with_spared: the difference to float then.
+        weight_bits: of the weights; 7 where a processor's 8-bit products saturate.
     """
 
     calibrated: PositiveInt
@@ -125,6 +127,7 @@ class Probe(Value):
     allowed: NonNegativeFloat
     spared: tuple[str, ...] = ()
     with_spared: Difference | None = None
+    weight_bits: Literal[7, 8] = 8
 
     @property
     def lost(self) -> Difference:
