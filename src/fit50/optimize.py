@@ -13,7 +13,7 @@ import torch
 
 from fit50.compress.damage import JUDGES
 from fit50.compress.groups import groups
-from fit50.compress.quantize import calibration, quantize
+from fit50.compress.quantize import calibration
 from fit50.compress.sensitivity import int8_difference
 from fit50.data.dataset import Dataset, open_dataset
 from fit50.evaluate.intervals import accuracy
@@ -27,6 +27,7 @@ from fit50.report.html import report_html
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle, sha256, weight_bits
 from fit50.runtimes.place import Place
+from fit50.runtimes.qat import refuse_missing
 from fit50.runtimes.remote import place_of
 from fit50.search.feasible import feasible
 from fit50.search.objective import sentence
@@ -38,8 +39,9 @@ from fit50.spec.digest import digest
 from fit50.spec.errors import BudgetError, RuntimeRefusal
 from fit50.spec.files import write_text
 from fit50.spec.machine import physical_cores
-from fit50.spec.monitor import Monitor
+from fit50.spec.monitor import Monitor, Parts
 from fit50.spec.network import Network
+from fit50.spec.numerics import Precision
 from fit50.spec.outcome import Candidate, Difference, Outcome, Trial
 from fit50.spec.recipe import Load, Quantize, Recipe
 from fit50.spec.request import Request
@@ -48,20 +50,6 @@ from fit50.weights.foreign import knows_classes
 from fit50.weights.origin import local_file
 
 _CALIBRATED = 300
-
-
-@dataclass
-class Parts:
-    """Numbers the parts of a job aloud, such as ``[3/8] se``."""
-
-    monitor: Monitor
-    total: int
-    begun: int = 0
-
-    def begin(self, name: str) -> None:
-        """Says that the next part begins."""
-        self.begun += 1
-        self.monitor.say(f"[{self.begun}/{self.total}] {name}")
 
 
 @dataclass(frozen=True)
@@ -98,6 +86,9 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     threads = request.device.threads or place.facts.environment.cores
     torch.set_num_threads(threads if request.device.ssh is None else physical_cores())
     start = start_network(request, out / "cache")
+    learned = [step for step in fewer_bits(request) if step.trains]
+    if learned:
+        refuse_missing()
     if request.effort.keeps:
         groups(start)  # refuses what cannot be pruned before anything is read
     folder = job_folder(request, out)
@@ -125,7 +116,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         dataset.fitted(shape.of(start).inputs)  # read, or refused, before anything is trained
     baseline = start_recipe(job, start)
     trained = {"baseline": baseline, **grown(baseline, start, request.effort)}
-    parts = Parts(monitor, len(trained) + len(smaller) + 1)
+    parts = Parts(monitor, len(trained) + len(smaller) + len(learned) + 1)
     best, trials = grow(job, trained, parts)
     recipes = {"baseline": baseline, "grown": best} if best != baseline else {"baseline": baseline}
     if smaller:
@@ -135,6 +126,12 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         recipes[str(shape)] = shrunk(best, shape, request.effort)
         parts.begin(str(shape))
         job.realise(recipes[str(shape)])
+    for step in learned:
+        parts.begin("int8 by training")
+        for label, recipe in recipes.items():
+            monitor.say(f"      {label}")
+            with suppress(RuntimeRefusal):  # whose reason becomes the candidate's
+                job.realise(recipe.then(step))
     parts.begin("export and measure")
     candidates, answers = deploy(job, recipes)
     judged, chosen = judge(request, candidates, answers)
@@ -237,31 +234,31 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
     out, flags = job.store.folder.parent, job.place.facts.environment.isa
     for index, (label, recipe) in enumerate(recipes.items()):
         job.monitor.progress("export", index, len(recipes))
-        checkpoint = job.realise(recipe)
-        dataset = job.dataset.fitted(checkpoint.network.inputs)
-        forms: list[tuple[Checkpoint, Recipe, str]] = [(checkpoint, recipe, name) for name in job.request.runtimes]
-        for step in (Quantize(to="bf16"), Quantize(to="fp16"), Quantize(max_drop=_int8_drop(job.request))):
-            fewer = quantize(checkpoint, step, dataset)
-            forms += [
-                (fewer, recipe.then(step), name)
-                for name in job.request.runtimes
-                if not runtime(name, flags).refusal(checkpoint.network, job.request.device, step.to)
-            ]
+        network = job.realise(recipe).network
+        dataset, counted = job.dataset.fitted(network.inputs), cost(network)
+        forms: list[tuple[Recipe, Precision, str]] = [(recipe, "float32", name) for name in job.request.runtimes]
+        forms += [
+            (recipe.then(step), step.to, name)
+            for step in fewer_bits(job.request)
+            for name in job.request.runtimes
+            if not runtime(name, flags).refusal(network, job.request.device, step.to)
+        ]
         if label == "baseline" and "torch" in job.place.facts.runtimes:
-            forms.append((checkpoint, recipe, "torch"))
-        counted = cost(checkpoint.network)
-        for form, made_by, name in forms:
+            forms.append((recipe, "float32", "torch"))
+        for made_by, precision, name in forms:
             run = job.store.run(made_by, job.dataset.identity)
+            last = made_by.steps[-1]
             candidate = Candidate(
-                name=f"{label} {name} {form.numerics.kind}",
+                name=f"{label} {name} {precision}" + (" qat" if isinstance(last, Quantize) and last.trains else ""),
                 network=label,
-                precision=form.numerics.kind,
+                precision=precision,
                 runtime=name,
                 parameters=counted.parameters,
                 gmacs=counted.gmacs,
                 run=run.folder.name,
             )
             try:
+                form = job.realise(made_by)
                 given = partial(calibration, form, dataset, seed=step_seed(made_by))
                 bundle = exported(run, form, name, job.request.device, flags, given)
             except RuntimeRefusal as refusal:
@@ -279,6 +276,12 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
         for c in candidates
     ]
     return scored, answers
+
+
+def fewer_bits(request: Request) -> tuple[Quantize, ...]:
+    """The numerics that files are made in besides float32, where the device has them."""
+    int8 = (step.model_copy(update={"max_drop": _int8_drop(request)}) for step in request.effort.int8)
+    return (Quantize(to="bf16"), Quantize(to="fp16"), *int8)
 
 
 def _int8_drop(request: Request) -> float:

@@ -114,3 +114,23 @@ def test_a_device_keeps_its_identity() -> None:
     assert Device().canonical() == {}
     assert Device(threads=4).canonical() == {"threads": 4}
     assert Device(name="ssh://pi@camera").canonical() == {"name": "ssh://pi@camera"}
+
+
+@pytest.mark.parametrize(
+    ("int8", "fault"),
+    [
+        ([], "at least 1 item"),
+        ([{"to": "bf16"}], "expected int8, found bf16"),
+        ([{}, {"method": "ptq", "samples": 100}], "expected each method once, found ptq, ptq"),
+        ([{"max_drop": 0.5}], "expected no max_drop, for the budget's counts"),
+    ],
+)
+def test_ways_to_int8_that_contradict_are_refused(int8: list[dict[str, object]], fault: str) -> None:
+    with pytest.raises(SpecError, match=fault):
+        edit(EFFORTS["quick"], "int8", int8)
+
+
+def test_a_way_to_int8_more_is_another_job() -> None:
+    quick = EFFORTS["quick"]
+    assert "int8" not in quick.canonical()
+    assert [step.method for step in edit(quick, "int8", [{}, {"method": "qat"}]).int8] == ["ptq", "qat"]

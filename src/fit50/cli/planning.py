@@ -35,6 +35,9 @@ def _parts(request: Request, folder: Path) -> Iterator[tuple[str, str]]:
         smaller = ", ".join(str(size) for size in sorted(effort.sizes, reverse=True))
         whole = "whole and pruned" if effort.keeps else "whole"
         yield "resize", f"the most accurate of these to {smaller} pixels, {whole}; {recover}"
+    if learned := [step for step in effort.int8 if step.trains]:
+        epochs = " and ".join(str(step.epochs) for step in learned)
+        yield "qat", f"the baseline and all of these, trained through the rounding; {epochs} epochs each"
     forms = "float32, int8, and half precision where the device has it"
     yield "export", f"the baseline and all of these in {', '.join(request.runtimes)}: {forms}"
     yield "measure", "each file on the device; choose by validation images; read the test split once"

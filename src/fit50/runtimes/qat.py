@@ -87,6 +87,11 @@ class Rounding(nn.Module):
         return logits
 
 
+def refuse_missing() -> None:
+    """Raises MissingExtraError where torchao is not installed."""
+    _torchao("")
+
+
 def trained_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The network's own tensors, by its own keys, from the state dict of a ``Rounding``; its norms count no batches."""
     own = {key.removeprefix("graph."): tensor for key, tensor in tensors.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 
 class Monitor:
@@ -16,3 +17,17 @@ class Monitor:
 
     def record(self, event: str, facts: Mapping[str, object]) -> None:
         """A line for a machine: one event with its facts, plain data all."""
+
+
+@dataclass
+class Parts:
+    """Numbers the parts of a job aloud, such as ``[3/8] se``."""
+
+    monitor: Monitor
+    total: int
+    begun: int = 0
+
+    def begin(self, name: str) -> None:
+        """Says that the next part begins."""
+        self.begun += 1
+        self.monitor.say(f"[{self.begun}/{self.total}] {name}")

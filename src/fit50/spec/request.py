@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from fit50.spec.recipe import Edit
+from fit50.spec.recipe import Edit, Quantize
 from fit50.spec.runtimes import Deployable
 from fit50.spec.training import Train
 from fit50.spec.value import Value
@@ -140,6 +140,7 @@ class Effort(Value):
         keeps: the fractions of GMACs that are tried.
         rounds: prunings in which each fraction is reached, each with its recovery.
         sizes: pixels of smaller square images that are tried too, with the whole network and with every fraction.
+        int8: the ways in which int8 files are made; ``qat`` trains each network that files are made of once more.
     """
 
     train: Train
@@ -149,6 +150,19 @@ class Effort(Value):
     keeps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.25)
     rounds: PositiveInt = 1
     sizes: tuple[PositiveInt, ...] = ()
+    int8: tuple[Quantize, ...] = Field((Quantize(),), min_length=1)
+
+    @model_validator(mode="after")
+    def _int8_ways_differ_in_method(self) -> Effort:
+        methods = [step.method for step in self.int8]
+        if len({*methods}) < len(methods):
+            raise ValueError(f"int8: expected each method once, found {', '.join(methods)}")
+        for step in self.int8:
+            if step.to != "int8":
+                raise ValueError(f"int8: expected int8, found {step.to}, which is tried wherever the device has it")
+            if "max_drop" in step.canonical():
+                raise ValueError("int8: expected no max_drop, for the budget's counts; give --max-drop")
+        return self
 
     @model_validator(mode="after")
     def _teachers_come_from_files(self) -> Effort:
