@@ -18,10 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 from demo import row
-from fashion_images import SOURCE, photographs
-from PIL import Image
+from fashion_images import photo_folder
 from seeds import gathered
 
 from fit50.cli.screen import Screen
@@ -31,7 +29,7 @@ from fit50.optimize import job_folder, optimize
 from fit50.pipeline.answers import split_answers
 from fit50.runtimes.base import Bundle
 from fit50.runtimes.place import Place
-from fit50.spec.files import write_folder, write_text
+from fit50.spec.files import write_text
 from fit50.spec.request import Budget, Effort, Request
 from fit50.spec.training import AdamW, Augment, Train
 
@@ -47,27 +45,10 @@ EFFORT = Effort(
 )
 
 
-def photos(out: Path) -> Path:
-    """The images as a folder of PNGs, written the first time."""
-    folder = out / "fashion"
-
-    def fill(target: Path) -> None:
-        for split, (name, places) in SPLITS.items():
-            images, classes = photographs(SOURCE, name)
-            for index in np.arange(len(images))[places].tolist():
-                file = target / split / classes[index] / f"{index:05}.png"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(images[index]).save(file)
-
-    if not folder.exists():
-        write_folder(folder, fill)
-    return folder
-
-
 def measured(seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """One whole job, and the test accuracy of the chosen file and of the trained network."""
     request = Request(
-        data=str(photos(given.out)),
+        data=str(photo_folder(given.out / "fashion", SPLITS)),
         image_size=SIZE,
         effort=EFFORT,
         budget=Budget(max_drop=1.0),

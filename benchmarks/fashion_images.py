@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fit50.data.audit import Audit, Sizes
 from fit50.data.dataset import Dataset
@@ -62,6 +64,28 @@ def photographs(source: Path, name: str) -> tuple[NDArray[np.uint8], list[str]]:
     """The images of the file ``train`` or ``test``, (N, 28, 28), and the classes' names. Raises DataError."""
     labels = _read(source, name, "labels-idx1")
     return _read(source, name, "images-idx3"), [CLASSES[label] for label in labels]
+
+
+def photo_folder(folder: Path, splits: Mapping[str, tuple[str, slice]], source: Path = SOURCE) -> Path:
+    """Some of the images as PNGs of ``split/class/``, written unless the folder is there already.
+
+    Args:
+        folder: to be written.
+        splits: by their names, a file (``train`` or ``test``) and the places in it.
+        source: the folder of the four gzipped IDX files.
+    """
+
+    def fill(target: Path) -> None:
+        for split, (name, places) in splits.items():
+            images, classes = photographs(source, name)
+            for index in np.arange(len(images))[places].tolist():
+                file = target / split / classes[index] / f"{index:05}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(images[index]).save(file)
+
+    if not folder.exists():
+        write_folder(folder, fill)
+    return folder
 
 
 def _fitted(source: Path, name: str, input: Input, cache: Path) -> Pixels:

@@ -2,11 +2,12 @@
 
 Each is a ResNet-50 of a quarter of the width, trained from scratch by one recipe on 8,000 images of Fashion-MNIST's
 training file, at 32x32. Its int8 files are calibrated on 300 of these, and made without accuracy control, so that they
-lose what they lose. Judged are all 10,000 test images, of which nothing is chosen.
+lose what they lose; or they are trained through the rounding, taught by the float network (QAT), for two epochs at the
+default rate. Judged are all 10,000 test images, of which nothing is chosen.
 
     python benchmarks/int8.py --seeds 0 1 2 --out runs/int8 --json benchmarks/int8.json
 
-Networks that were trained before are kept in ``--out``.
+Networks that were trained before are kept in ``--out``; ``--qat-epochs 0`` leaves QAT out.
 """
 
 from __future__ import annotations
@@ -66,51 +67,80 @@ def network(technique: str) -> Network:
     return edit_all(plain.model_copy(update={"inputs": (INPUT,), "head": head}), edits)
 
 
+def slug(technique: str) -> str:
+    """A technique's name in names of files."""
+    return technique.replace(", ", "-").replace(" ", "-")
+
+
 def trained(technique: str, seed: int, images: Dataset, out: Path) -> Checkpoint:
     """The network, trained unless it was before."""
-    name = f"{technique.replace(', ', '-').replace(' ', '-')}-{seed}"
-    kept = out / f"{name}.safetensors"
+    kept = out / f"{slug(technique)}-{seed}.safetensors"
     if not kept.exists():
         start = Checkpoint(network(technique), initial(network(technique), seed), images.classes)
-        train(start, RECIPE, images, seed=seed, saved=out / f"{name}.training", monitor=Monitor()).save(kept)
+        train(start, RECIPE, images, seed=seed, saved=kept.with_suffix(".training"), monitor=Monitor()).save(kept)
     return Checkpoint.load(kept)
 
 
-def answers(checkpoint: Checkpoint, images: Dataset, seed: int, threads: int) -> dict[str, Any]:
-    """Which test images each runtime's files answer rightly, by runtime and precision; or why there is no file."""
+def rounded(
+    checkpoint: Checkpoint, technique: str, seed: int, images: Dataset, given: argparse.Namespace
+) -> Checkpoint:
+    """The network after QAT, trained unless it was before."""
+    step = Quantize(method="qat", epochs=given.qat_epochs, max_drop=100, augment=RECIPE.augment)
+    kept = given.out / f"{slug(technique)}-{seed}-qat-{step.epochs}.safetensors"
+    if not kept.exists():
+        saved = kept.with_suffix(".training")
+        quantize(checkpoint, step, images, seed=seed, saved=saved, monitor=Monitor()).save(kept)
+    return Checkpoint.load(kept)
+
+
+def answers(technique: str, seed: int, images: Dataset, given: argparse.Namespace) -> dict[str, Any]:
+    """Which test images each runtime's files answer rightly, by runtime and numerics; or why there is no file."""
     found: dict[str, Any] = {}
-    quantised = quantize(checkpoint, Quantize(samples=SAMPLES, max_drop=100), images)
+    checkpoint = trained(technique, seed, images, given.out)
+    forms = {"float32": checkpoint, "int8": quantize(checkpoint, Quantize(samples=SAMPLES, max_drop=100), images)}
+    if given.qat_epochs:
+        forms["qat"] = rounded(checkpoint, technique, seed, images, given)
     with tempfile.TemporaryDirectory() as folder:
         bundles = {}
-        for name, form in product(RUNTIMES, (checkpoint, quantised)):
-            label = f"{name} {form.numerics.kind}"
+        for name, (kind, form) in product(RUNTIMES, forms.items()):
+            label = f"{name} {kind}"
             try:
-                given = calibration(form, images, seed=seed)
-                bundles[label] = runtime(name).export(form, Path(folder) / label, given)
+                needed = calibration(form, images, seed=seed)
+                bundles[label] = runtime(name).export(form, Path(folder) / label, needed)
             except RuntimeRefusal as refusal:
                 found[label] = str(refusal)
-        return found | files_answers(Place(), bundles, images.split("test"), threads)
+        return found | files_answers(Place(), bundles, images.split("test"), given.threads)
 
 
 def row(technique: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     """What a technique's int8 loses in each runtime, over the seeds."""
     line: dict[str, Any] = {"technique": technique, "seeds": len(found)}
     for name in RUNTIMES:
-        refused = next((each[f"{name} int8"] for each in found if isinstance(each[f"{name} int8"], str)), None)
         floats = np.array([each[f"{name} float32"] for each in found])
         line[name] = {"float32": (100 * floats.mean(1)).tolist()}
-        if refused:
-            line[name]["refused"] = refused
-            continue
-        ints = np.array([each[f"{name} int8"] for each in found])
-        line[name] |= {"int8": (100 * ints.mean(1)).tolist(), "int8 ahead": ahead(ints, floats).model_dump()}
+        for kind in ("int8", "qat"):
+            right = [each[f"{name} {kind}"] for each in found if f"{name} {kind}" in each]
+            if refused := [each for each in right if isinstance(each, str)]:
+                line[name][f"{kind} refused"] = refused[0]
+            elif right:
+                ints = np.array(right)
+                line[name] |= {kind: (100 * ints.mean(1)).tolist(), f"{kind} ahead": ahead(ints, floats).model_dump()}
     return line
+
+
+def words(of: dict[str, Any], kind: str) -> str:
+    """What a kind of int8 changes, or why there is no such file."""
+    if f"{kind} refused" in of:
+        return f"{kind} refused: {of[f'{kind} refused']}"
+    gap = of[f"{kind} ahead"]
+    return f"{kind} {gap['points']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--techniques", nargs="+", choices=TECHNIQUES, default=list(TECHNIQUES))
+    parser.add_argument("--qat-epochs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--out", type=Path, default=Path("runs/int8"))
     parser.add_argument("--json", type=Path, default=Path("benchmarks/int8.json"))
@@ -121,21 +151,16 @@ def main() -> None:
     images = fashion_dataset(INPUT, train=training, val=validation, cache=given.out / "cache")
     rows = []
     for technique in given.techniques:
-        networks = {seed: trained(technique, seed, images, given.out) for seed in given.seeds}
-        line = row(technique, [answers(each, images, seed, given.threads) for seed, each in networks.items()])
-        text = f"{technique:<18}"
-        for name in RUNTIMES:
-            text += f" | {name}: float32 {np.mean(line[name]['float32']):.2f} %, int8 "
-            if "refused" in line[name]:
-                text += line[name]["refused"]
-            else:
-                gap = line[name]["int8 ahead"]
-                text += f"{gap['points']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"
-        print(text, flush=True)
+        line = row(technique, [answers(technique, seed, images, given) for seed in given.seeds])
+        kinds = ("int8", "qat") if given.qat_epochs else ("int8",)
+        cells = [f"float32 {np.mean(line[RUNTIMES[0]]['float32']):.2f} %"]
+        cells += [f"{name}: {', '.join(words(line[name], kind) for kind in kinds)}" for name in RUNTIMES]
+        print(f"{technique:<18} {' | '.join(cells)}", flush=True)
         rows.append(line)
     facts = {
         "environment": environment(given.threads).model_dump(),
         "recipe": RECIPE.canonical(),
+        "qat epochs": given.qat_epochs,
         "seeds": given.seeds,
         "techniques": rows,
     }
