@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.listener import Listener
 from tests.photos import tiny_request, write_photos
 
 from fit50.compress import qat
@@ -31,26 +32,18 @@ def request(data: Path) -> Request:
     return tiny.model_copy(update={"effort": effort, "budget": Budget(max_drop=100), "runtimes": ("onnxruntime",)})
 
 
-class Heard(Monitor):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
-def heard() -> Heard:
-    return Heard()
+def heard() -> Listener:
+    return Listener()
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory, out: Path, heard: Heard) -> Iterator[Outcome]:
+def outcome(tmp_path_factory: pytest.TempPathFactory, out: Path, heard: Listener) -> Iterator[Outcome]:
     """Of a job in which the pruned network cannot be trained so."""
     before = torch.get_num_threads()
     asked = request(write_photos(tmp_path_factory.mktemp("qat") / "photos"))
@@ -94,7 +87,7 @@ def test_a_network_that_cannot_be_trained_so_is_refused_and_the_job_goes_on(outc
     assert (refused.verdict, refused.reason) == ("refused", "qat: not this one")
 
 
-def test_the_training_is_a_part_of_its_own(outcome: Outcome, heard: Heard) -> None:
+def test_the_training_is_a_part_of_its_own(outcome: Outcome, heard: Listener) -> None:
     parts = [line for line in heard.said if line.startswith("[")]
     assert parts[-3:] == ["[3/5] pruned to 50%", "[4/5] int8 by training", "[5/5] export and measure"]
 

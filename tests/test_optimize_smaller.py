@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.listener import Listener
 from tests.photos import tiny_request, write_photos
 
 from fit50.cli import main
@@ -28,16 +29,6 @@ from fit50.spec.request import Request
 from fit50.weights.checkpoint import Checkpoint
 
 NAMES = ["baseline", "pruned to 50%", "at 12 pixels", "at 12 pixels, pruned to 50%"]
-
-
-class Listener(Monitor):
-    """Notes what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.listener import Listener
 
 from fit50.data.dataset import Dataset
 from fit50.nn.cost import cost
@@ -92,19 +93,15 @@ def test_pruned_with_the_parent_as_teacher(
 
 
 def test_a_pruning_says_what_it_broke(recipe: Recipe, dataset: Dataset, store: Store) -> None:
-    class Listener(Monitor):
-        def say(self, text: str) -> None:
-            said.append(text)
-
-    said: list[str] = []
+    listener = Listener()
     pruned = recipe.then(Prune(keep=0.5, multiple=2, samples=16))
-    realise(pruned, dataset, store, Listener())
+    realise(pruned, dataset, store, listener)
     found = Damage.read(store.run(pruned, dataset.identity).folder / "damage.json")
     assert found.comparison.old.n == len(dataset.split("val"))
     assert [layer.name for layer in found.layers] == ["layer1.0", "layer2.0"]
-    assert said == [f"prune, before recovery: validation accuracy {found}"]
-    realise(pruned, dataset, store, Listener())
-    assert len(said) == 1
+    assert listener.said == [f"prune, before recovery: validation accuracy {found}"]
+    realise(pruned, dataset, store, listener)
+    assert len(listener.said) == 1
 
 
 def test_quantize_says_int8_and_keeps_nothing(recipe: Recipe, dataset: Dataset, store: Store) -> None:
@@ -296,24 +293,20 @@ def test_weights_without_a_digest_are_refused(
 
 
 def test_a_morph_says_what_grew_and_how_answers_changed(recipe: Recipe, dataset: Dataset, store: Store) -> None:
-    class Listener(Monitor):
-        def say(self, text: str) -> None:
-            said.append(text)
-
-    said: list[str] = []
+    listener = Listener()
     gates = Morph(edits=(Edit(path="stages[*].blocks[*].attention", value="se"),))
     swish = Morph(edits=(Edit(path="activation", value="swish"),))
-    grown = realise(recipe.then(gates, swish), dataset, store, Listener())
+    grown = realise(recipe.then(gates, swish), dataset, store, listener)
     assert grown.provenance is not None
     assert grown.provenance["morph"] == "attention (exact); then activation (rounding)"
     assert grown.provenance["morph_difference"].startswith("a logit by at most 0 on 24 training images; then a logit")
-    assert said[0] == "morph: attention (exact); changes a logit by at most 0 on 24 training images"
+    assert listener.said[0] == "morph: attention (exact); changes a logit by at most 0 on 24 training images"
     found = re.fullmatch(
-        r"morph: attention.*; then activation \(rounding\); changes a logit by at most (\S+) on 24 .*", said[1]
+        r"morph: attention.*; then activation \(rounding\); changes a logit by at most (\S+) on 24 .*", listener.said[1]
     )
     assert found is not None and 0 <= float(found[1]) < 1e-4
     plain = Train(epochs=1, batch=8)
-    trained = realise(recipe.then(gates, swish, plain), dataset, store, Listener())
+    trained = realise(recipe.then(gates, swish, plain), dataset, store, listener)
     assert trained.network == grown.network.settled() != grown.network
 
 
