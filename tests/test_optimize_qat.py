@@ -13,7 +13,7 @@ from tests.photos import tiny_request, write_photos
 
 from fit50.compress import qat
 from fit50.nn.cost import cost
-from fit50.optimize import optimize
+from fit50.optimize import fewer_bits, optimize
 from fit50.runtimes.base import Bundle
 from fit50.runtimes.qat import Rounding
 from fit50.search.start import start_network
@@ -90,6 +90,15 @@ def test_a_network_that_cannot_be_trained_so_is_refused_and_the_job_goes_on(outc
 def test_the_training_is_a_part_of_its_own(outcome: Outcome, heard: Listener) -> None:
     parts = [line for line in heard.said if line.startswith("[")]
     assert parts[-3:] == ["[3/5] pruned to 50%", "[4/5] int8 by training", "[5/5] export and measure"]
+
+
+def test_only_where_products_saturate_is_the_training_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fit50.runtimes.base.has_int8_dot_product", lambda flags=("avx512_vnni",): "avx2" not in flags)
+    asked = request(tmp_path)
+    for flags, expected in ((("avx512_vnni",), False), (("avx2",), True)):
+        ptq, learned = (step for step in fewer_bits(asked, flags) if step.to == "int8")
+        assert (ptq.saturates, learned.saturates) == (False, expected)
+        assert ptq.max_drop == learned.max_drop == 100
 
 
 def test_a_missing_extra_is_said_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

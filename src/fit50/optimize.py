@@ -25,7 +25,7 @@ from fit50.pipeline.store import Store
 from fit50.report.figures import front_svg
 from fit50.report.html import report_html
 from fit50.runtimes import runtime
-from fit50.runtimes.base import Bundle, sha256, weight_bits
+from fit50.runtimes.base import Bundle, saturates, sha256, weight_bits
 from fit50.runtimes.place import Place
 from fit50.runtimes.qat import refuse_missing
 from fit50.runtimes.remote import place_of
@@ -86,7 +86,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     threads = request.device.threads or place.facts.environment.cores
     torch.set_num_threads(threads if request.device.ssh is None else physical_cores())
     start = start_network(request, out / "cache")
-    learned = [step for step in fewer_bits(request) if step.trains]
+    learned = [step for step in fewer_bits(request, place.facts.environment.isa) if step.trains]
     if learned:
         refuse_missing()
     if request.effort.keeps:
@@ -239,7 +239,7 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
         forms: list[tuple[Recipe, Precision, str]] = [(recipe, "float32", name) for name in job.request.runtimes]
         forms += [
             (recipe.then(step), step.to, name)
-            for step in fewer_bits(job.request)
+            for step in fewer_bits(job.request, flags)
             for name in job.request.runtimes
             if not runtime(name, flags).refusal(network, job.request.device, step.to)
         ]
@@ -278,9 +278,13 @@ def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[
     return scored, answers
 
 
-def fewer_bits(request: Request) -> tuple[Quantize, ...]:
-    """The numerics that files are made in besides float32, where the device has them."""
-    int8 = (step.model_copy(update={"max_drop": _int8_drop(request)}) for step in request.effort.int8)
+def fewer_bits(request: Request, flags: tuple[str, ...]) -> tuple[Quantize, ...]:
+    """The numerics that files are made in besides float32, where a device of these instruction sets has them."""
+    drop = _int8_drop(request)
+    int8 = (
+        step.model_copy(update={"max_drop": drop, "saturates": step.trains and saturates(flags)})
+        for step in request.effort.int8
+    )
     return (Quantize(to="bf16"), Quantize(to="fp16"), *int8)
 
 

@@ -271,6 +271,19 @@ def test_quantize_by_training(fit50: Fit50, weights: Path, photos: Path, tmp_pat
     assert again.code == 0 and "train 1 epochs" not in again.err, "what was learned is kept"
 
 
+def test_training_through_the_rounding_knows_the_processor(
+    fit50: Fit50, weights: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for exact, method in ((True, "qat"), (False, "qat"), (False, "ptq")):
+        monkeypatch.setattr("fit50.runtimes.base.has_int8_dot_product", lambda flags=None, exact=exact: exact)
+        found.append(facts(fit50("quantize", weights, photos, "--method", method, "--dry-run", "--json").out))
+    assert [each.get("saturates", False) for each in found] == [False, True, False]
+    ended = fit50("quantize", weights, photos, "--method", "qat", "--quantize.saturates", "true")
+    assert ended.code == 2
+    assert "expected no saturates, which this machine's processor decides" in ended.err
+
+
 @pytest.mark.parametrize("verb", ["export", "quantize"])
 def test_an_output_that_exists_is_left_alone(
     fit50: Fit50, weights: Path, photos: Path, tmp_path: Path, verb: str

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from fit50.compress import qat
 from fit50.compress.quantize import calibration, quantize
 from fit50.data.dataset import Dataset
+from fit50.spec.errors import RuntimeRefusal
 from fit50.spec.network import Network
 from fit50.spec.numerics import Half, Int8
 from fit50.spec.recipe import Quantize
@@ -50,6 +52,24 @@ def test_training_through_the_rounding_keeps_weights_and_ranges(
     assert again.tensors.keys() == before.tensors.keys()
     assert not torch.equal(again.tensors["conv1.weight"], before.tensors["conv1.weight"])
     assert again.module()(torch.zeros(1, 3, 16, 16)).isfinite().all()
+
+
+@pytest.mark.parametrize("saturates", [False, True])
+def test_training_rounds_as_the_processor_asks_for(
+    saturates: bool,
+    narrow: Narrow,
+    lived_in: LivedIn,
+    digits: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(checkpoint: Checkpoint, saturates: bool) -> None:
+        raise RuntimeRefusal(str(saturates))
+
+    monkeypatch.setattr(qat, "Rounding", refused)
+    step = Quantize(method="qat", epochs=1, saturates=saturates)
+    with pytest.raises(RuntimeRefusal, match=f"^{saturates}$"):
+        quantize(lived_in(narrow((1,)), classes=digits.classes), step, digits, saved=tmp_path / "state")
 
 
 def test_half_precision_needs_no_images(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:

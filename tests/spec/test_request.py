@@ -123,6 +123,7 @@ def test_a_device_keeps_its_identity() -> None:
         ([{"to": "bf16"}], "expected int8, found bf16"),
         ([{}, {"method": "ptq", "samples": 100}], "expected each method once, found ptq, ptq"),
         ([{"max_drop": 0.5}], "expected no max_drop, for the budget's counts"),
+        ([{"method": "qat", "saturates": True}], "expected no saturates, which the device's processor decides"),
     ],
 )
 def test_ways_to_int8_that_contradict_are_refused(int8: list[dict[str, object]], fault: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from fit50.cli import fitting, growing, inspecting, judging, making, measuring, probing, training, using, zoo
+from fit50.cli import deploying, fitting, growing, inspecting, judging, making, measuring, probing, training, using, zoo
 
 app = App(
     name="fit50",
@@ -20,8 +20,8 @@ for verb in (
     growing.morph,
     making.prune,
     probing.probe,
-    making.quantize,
-    making.export,
+    deploying.quantize,
+    deploying.export,
     measuring.benchmark,
     judging.evaluate,
     judging.compare,

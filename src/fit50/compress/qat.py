@@ -14,7 +14,6 @@ from fit50.nn.resnet import ResNet
 from fit50.runtimes.base import Calibration
 from fit50.runtimes.qat import Rounding, learned_ranges, trained_tensors
 from fit50.runtimes.reference import TorchSession
-from fit50.spec.machine import has_int8_dot_product
 from fit50.spec.monitor import Monitor
 from fit50.spec.numerics import Int8, Learned
 from fit50.spec.recipe import Quantize
@@ -42,7 +41,7 @@ def trained_to_round(
 
     Args:
         checkpoint: the float network, which is also the teacher.
-        step: epochs, rate, augmentation.
+        step: epochs, rate, augmentation, for which processors.
         dataset: whose training split is learned from.
         judges: by whose validation images the float network's accuracy is remembered.
         seed: decides everything random.
@@ -62,7 +61,6 @@ def trained_to_round(
         precision="float32",
         teacher=teacher,
     )
-    saturates = not has_int8_dot_product()
     learned = train(
         recalibrated(checkpoint, dataset.split("train").take(_STATISTICS, seed)),
         training,
@@ -71,7 +69,7 @@ def trained_to_round(
         saved=saved,
         monitor=monitor,
         teaching=teaching(teacher, checkpoint, checkpoint.network.inputs, dataset.classes),
-        build=lambda start: cast(ResNet, Rounding(start, saturates)),  # for it takes and gives the same
+        build=lambda start: cast(ResNet, Rounding(start, step.saturates)),  # for it takes and gives the same
     ).tensors
     ranges = Learned(
         ranges=learned_ranges(learned), accuracy=judges.accuracy(TorchSession(torch, checkpoint, None).run)

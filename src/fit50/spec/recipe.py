@@ -134,6 +134,8 @@ class Quantize(Value):
         lr: the learning rate, from which half a cosine leads to zero.
         distillation: the weight of the float network's answers beside the labels.
         augment: what happens to the images.
+        saturates: whether ``qat`` is for a processor whose 8-bit products saturate (no VNNI or the like), so that
+            activations use 7 bits. ``ptq`` needs not be told: a runtime's export knows its processor.
     """
 
     kind: Literal["quantize"] = "quantize"
@@ -146,6 +148,7 @@ class Quantize(Value):
     lr: PositiveFloat = 0.01
     distillation: float = Field(0.9, gt=0, le=1)
     augment: Augment = Augment()
+    saturates: bool = False
 
     @model_validator(mode="after")
     def _uses_what_is_given(self) -> Quantize:

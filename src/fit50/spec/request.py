@@ -162,6 +162,8 @@ class Effort(Value):
                 raise ValueError(f"int8: expected int8, found {step.to}, which is tried wherever the device has it")
             if "max_drop" in step.canonical():
                 raise ValueError("int8: expected no max_drop, for the budget's counts; give --max-drop")
+            if step.saturates:
+                raise ValueError("int8: expected no saturates, which the device's processor decides; give --device")
         return self
 
     @model_validator(mode="after")
