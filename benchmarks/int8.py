@@ -149,22 +149,21 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     training, validation = np.arange(TRAINING), np.arange(57_000, 60_000)
     images = fashion_dataset(INPUT, train=training, val=validation, cache=given.out / "cache")
-    rows = []
+    facts: dict[str, Any] = {
+        "environment": environment(given.threads).model_dump(),
+        "recipe": RECIPE.canonical(),
+        "qat epochs": given.qat_epochs,
+        "seeds": given.seeds,
+        "techniques": [],
+    }
     for technique in given.techniques:
         line = row(technique, [answers(technique, seed, images, given) for seed in given.seeds])
         kinds = ("int8", "qat") if given.qat_epochs else ("int8",)
         cells = [f"float32 {np.mean(line[RUNTIMES[0]]['float32']):.2f} %"]
         cells += [f"{name}: {', '.join(words(line[name], kind) for kind in kinds)}" for name in RUNTIMES]
         print(f"{technique:<18} {' | '.join(cells)}", flush=True)
-        rows.append(line)
-    facts = {
-        "environment": environment(given.threads).model_dump(),
-        "recipe": RECIPE.canonical(),
-        "qat epochs": given.qat_epochs,
-        "seeds": given.seeds,
-        "techniques": rows,
-    }
-    write_text(given.json, json.dumps(facts, indent=1) + "\n")
+        facts["techniques"].append(line)
+        write_text(given.json, json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
