@@ -104,7 +104,7 @@ def open_dataset(
         pair: a second folder, for a network of two inputs.
         record: a file that keeps the splits: followed if it exists, else written.
         seed: decides the splits that the user did not make.
-        memory_budget: in bytes; larger arrays are memory-mapped.
+        memory_budget: in bytes, for each size; larger arrays are memory-mapped.
         disk_budget: in bytes; by default 80 % of what is free below ``cache``. Decoded images need twice their size
             while they are written.
         progress: told how many examples of how many are decoded.
