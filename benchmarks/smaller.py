@@ -38,7 +38,6 @@ from fit50.spec.files import write_text
 from fit50.spec.machine import environment, isa
 from fit50.spec.network import Network
 from fit50.spec.recipe import Load, Prune, Recipe, Resize, Step
-from fit50.spec.request import Device
 from fit50.spec.training import AdamW, Augment, Teacher, Train
 
 SIZE, KEEP = 32, 0.1
@@ -82,7 +81,7 @@ def bundles(seed: int, dataset: Dataset, given: argparse.Namespace) -> dict[str,
     for name, recipe in {"whole": whole, **{way: whole.then(*steps) for way, steps in WAYS.items()}}.items():
         checkpoint = realise(recipe, dataset, store, Screen())
         run = store.run(recipe, dataset.identity)
-        found[name] = exported(run, checkpoint, "openvino", Device(), isa(), lambda: None)
+        found[name] = exported(run, checkpoint, "openvino", isa(), lambda: None)
     return found
 
 

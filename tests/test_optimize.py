@@ -12,7 +12,7 @@ import torch
 from tests.photos import tiny_request, write_photos
 
 from fit50.data.dataset import Dataset, open_dataset
-from fit50.optimize import Job, job_folder, optimize, start_recipe
+from fit50.optimize import job_folder, optimize, start_recipe
 from fit50.pipeline import realise
 from fit50.pipeline.realise import load
 from fit50.pipeline.store import Store
@@ -20,6 +20,7 @@ from fit50.runtimes import measure
 from fit50.runtimes.base import Bundle
 from fit50.runtimes.place import Place
 from fit50.runtimes.verify import verify
+from fit50.search.job import Job
 from fit50.search.objective import choice_rule, sentence
 from fit50.search.start import fitting_size, start_network
 from fit50.search.verdicts import judge
@@ -227,7 +228,9 @@ def test_the_rule_is_said_in_words(job: Finished) -> None:
 
     assert rule(max_drop=0.5) == "the fastest within the budget, at most 0.5 points below the best float file"
     assert rule(max_drop=None, min_accuracy=80) == "the fastest within the budget, at least 80 % on validation"
-    assert rule(max_drop=None) == "the most accurate within the budget"
+    assert rule(max_drop=None) == (
+        "the most accurate within the budget, int8 only where no float file is faster and, within chance, as accurate"
+    )
 
 
 def test_the_input_size_suits_the_images(job: Finished) -> None:

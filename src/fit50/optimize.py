@@ -3,70 +3,48 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from fit50.compress.damage import JUDGES
 from fit50.compress.groups import groups
-from fit50.compress.quantize import calibration
 from fit50.compress.sensitivity import int8_difference
-from fit50.data.dataset import Dataset, open_dataset
+from fit50.data.dataset import open_dataset
 from fit50.evaluate.intervals import accuracy
-from fit50.nn.cost import cost
-from fit50.pipeline.answers import Correct, module_answers, split_answers
-from fit50.pipeline.exporting import exported
-from fit50.pipeline.realise import realise, step_seed
+from fit50.pipeline.answers import module_answers, split_answers
 from fit50.pipeline.store import Store
 from fit50.report.figures import front_svg
 from fit50.report.html import report_html
 from fit50.runtimes import runtime
-from fit50.runtimes.base import Bundle, saturates, sha256, weight_bits
-from fit50.runtimes.place import Place
+from fit50.runtimes.base import Bundle, sha256, weight_bits
 from fit50.runtimes.qat import refuse_missing
 from fit50.runtimes.remote import place_of
+from fit50.search.deploy import deploy
 from fit50.search.feasible import feasible
+from fit50.search.job import Job, fewer_bits, int8_drop
 from fit50.search.objective import sentence
 from fit50.search.space import WHOLE, Shape, grown, shrunk
-from fit50.search.start import refuse_other_splits, start_network
+from fit50.search.start import refuse_other_splits, refuse_runtimes, start_network
 from fit50.search.trials import Trained, tried
 from fit50.search.verdicts import judge
 from fit50.spec.digest import digest
-from fit50.spec.errors import BudgetError, RuntimeRefusal
+from fit50.spec.errors import BudgetError, RuntimeRefusal, TrainingDiverged
 from fit50.spec.files import write_text
 from fit50.spec.machine import physical_cores
 from fit50.spec.monitor import Monitor, Parts
 from fit50.spec.network import Network
-from fit50.spec.numerics import Precision
-from fit50.spec.outcome import Candidate, Difference, Outcome, Trial
-from fit50.spec.recipe import Load, Quantize, Recipe
+from fit50.spec.outcome import Difference, Outcome, Trial
+from fit50.spec.recipe import Load, Recipe
 from fit50.spec.request import Request
 from fit50.weights.checkpoint import Checkpoint
 from fit50.weights.foreign import knows_classes
 from fit50.weights.origin import local_file
 
 _CALIBRATED = 300
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every part of the main job needs."""
-
-    request: Request
-    folder: Path
-    store: Store
-    dataset: Dataset
-    place: Place
-    threads: int
-    monitor: Monitor
-
-    def realise(self, recipe: Recipe) -> Checkpoint:
-        """The recipe's checkpoint on this job's data."""
-        return realise(recipe, self.dataset, self.store, self.monitor)
 
 
 def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
@@ -80,6 +58,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         DataError: the images cannot be used.
         DeviceError: the device cannot be reached, or lacks a runtime.
         BudgetError: nothing can meet the budget; the nearest that can be met is named.
+        RuntimeRefusal: a runtime cannot run the network.
     """
     started = time.monotonic()
     place = place_of(request.device, request.runtimes)
@@ -87,6 +66,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     torch.set_num_threads(threads if request.device.ssh is None else physical_cores())
     start = start_network(request, out / "cache")
     learned = [step for step in fewer_bits(request, place.facts.environment.isa) if step.trains]
+    refuse_runtimes(request, place.facts.environment.isa, start)
     if learned:
         refuse_missing()
     if request.effort.keeps:
@@ -126,14 +106,17 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
         recipes[str(shape)] = shrunk(best, shape, request.effort)
         parts.begin(str(shape))
         job.realise(recipes[str(shape)])
+    refused: dict[str, str] = {}
     for step in learned:
         parts.begin("int8 by training")
         for label, recipe in recipes.items():
             monitor.say(f"      {label}")
-            with suppress(RuntimeRefusal):  # whose reason becomes the candidate's
+            try:
                 job.realise(recipe.then(step))
+            except (RuntimeRefusal, TrainingDiverged) as refusal:
+                refused[digest(recipe.then(step))] = str(refusal)
     parts.begin("export and measure")
-    candidates, answers = deploy(job, recipes)
+    candidates, answers = deploy(job, recipes, refused)
     judged, chosen = judge(request, candidates, answers)
 
     bundle = Bundle.open(out / str(chosen.bundle))
@@ -196,17 +179,18 @@ def grow(job: Job, recipes: dict[str, Recipe], parts: Parts) -> tuple[Recipe, tu
         right, int8 = module_answers(checkpoint, job.dataset.split("val")), _int8(job, checkpoint)
         networks[name] = Trained(job.store.run(recipe, job.dataset.identity).folder.name, right, int8)
         job.monitor.say(f"      validation accuracy {accuracy(right)}" + (f"; in int8 probably {int8}" if int8 else ""))
-    trials = tried(networks, _int8_drop(job.request))
+    recovers = any(step.trains for step in job.request.effort.int8)  # what int8 after training would lose
+    trials = tried(networks, math.inf if recovers else int8_drop(job.request))
     return next(recipes[trial.name] for trial in trials if trial.kept), trials
 
 
 def _int8(job: Job, checkpoint: Checkpoint) -> Difference | None:
     """What int8 would probably change; None where no runtime makes such files of this network."""
-    device, flags = job.request.device, job.place.facts.environment.isa
-    if all(runtime(name, flags).refusal(checkpoint.network, device, "int8") for name in job.request.runtimes):
+    device = job.request.device
+    if all(runtime(name, job.flags).refusal(checkpoint.network, device, "int8") for name in job.request.runtimes):
         return None
     learned, judges = job.dataset.split("train").take(_CALIBRATED, 0), job.dataset.split("val").take(JUDGES, 0)
-    return int8_difference(checkpoint, learned, judges, weight_bits(flags))
+    return int8_difference(checkpoint, learned, judges, weight_bits(job.flags))
 
 
 def start_recipe(job: Job, start: Network) -> Recipe:
@@ -222,72 +206,3 @@ def start_recipe(job: Job, start: Network) -> Recipe:
     if knows_classes(job.realise(recipe)):
         return recipe
     return recipe.then(effort.grow.model_copy(update={"epochs": effort.train.epochs}))
-
-
-def deploy(job: Job, recipes: dict[str, Recipe]) -> tuple[list[Candidate], dict[str, Correct]]:
-    """Exports every recipe in every runtime and precision; measures and validates the files in turns on the device.
-
-    Gives the candidates, the refused among them, and by name which validation images each file answers correctly.
-    """
-    candidates: list[Candidate] = []
-    bundles: dict[str, Bundle] = {}
-    out, flags = job.store.folder.parent, job.place.facts.environment.isa
-    for index, (label, recipe) in enumerate(recipes.items()):
-        job.monitor.progress("export", index, len(recipes))
-        network = job.realise(recipe).network
-        dataset, counted = job.dataset.fitted(network.inputs), cost(network)
-        forms: list[tuple[Recipe, Precision, str]] = [(recipe, "float32", name) for name in job.request.runtimes]
-        forms += [
-            (recipe.then(step), step.to, name)
-            for step in fewer_bits(job.request, flags)
-            for name in job.request.runtimes
-            if not runtime(name, flags).refusal(network, job.request.device, step.to)
-        ]
-        if label == "baseline" and "torch" in job.place.facts.runtimes:
-            forms.append((recipe, "float32", "torch"))
-        for made_by, precision, name in forms:
-            run = job.store.run(made_by, job.dataset.identity)
-            last = made_by.steps[-1]
-            candidate = Candidate(
-                name=f"{label} {name} {precision}" + (" qat" if isinstance(last, Quantize) and last.trains else ""),
-                network=label,
-                precision=precision,
-                runtime=name,
-                parameters=counted.parameters,
-                gmacs=counted.gmacs,
-                run=run.folder.name,
-            )
-            try:
-                form = job.realise(made_by)
-                given = partial(calibration, form, dataset, seed=step_seed(made_by))
-                bundle = exported(run, form, name, job.request.device, flags, given)
-            except RuntimeRefusal as refusal:
-                candidates.append(candidate.model_copy(update={"verdict": "refused", "reason": str(refusal)}))
-                continue
-            bundles[candidate.name] = bundle
-            candidates.append(candidate.model_copy(update={"bundle": str(bundle.folder.relative_to(out))}))
-    job.monitor.progress("export", len(recipes), len(recipes))
-    scores = job.place.measure(bundles, job.threads, monitor=job.monitor)
-    answers = split_answers(job.place, bundles, job.dataset, "val", job.threads)
-    scored = [
-        c.model_copy(update={"score": scores[c.name].model_copy(update={"accuracy": accuracy(answers[c.name])})})
-        if c.name in bundles
-        else c
-        for c in candidates
-    ]
-    return scored, answers
-
-
-def fewer_bits(request: Request, flags: tuple[str, ...]) -> tuple[Quantize, ...]:
-    """The numerics that files are made in besides float32, where a device of these instruction sets has them."""
-    drop = _int8_drop(request)
-    int8 = (
-        step.model_copy(update={"max_drop": drop, "saturates": step.trains and saturates(flags)})
-        for step in request.effort.int8
-    )
-    return (Quantize(to="bf16"), Quantize(to="fp16"), *int8)
-
-
-def _int8_drop(request: Request) -> float:
-    """How much int8 alone may lose: what the budget allows in all, or else 1 point."""
-    return 1.0 if request.budget.max_drop is None else request.budget.max_drop

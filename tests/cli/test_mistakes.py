@@ -198,6 +198,53 @@ def test_wrong_fields_of_pruning_and_training(fit50: Fit50, photos: Path, weight
     assert "seed" in refused(fit50, "train", photos, "--seed", "-1")
     assert "image_size" in refused(fit50, "train", photos, "--image-size", "0")
     assert "samples" in refused(fit50, "quantize", weights, photos, "--samples", "0")
+    assert "epochs would change nothing with method ptq" in refused(
+        fit50, "quantize", weights, photos, "--quantize.epochs", "2"
+    )
+
+
+def test_what_a_runtime_cannot_do_is_said_before_the_data_is_read(fit50: Fit50, weights: Path, tmp_path: Path) -> None:
+    asked = ("quantize", weights, tmp_path / "nowhere", "--output", tmp_path / "made", "--out", tmp_path / "runs")
+    assert "int8 is not built yet" in refused(fit50, *asked, "--runtime", "tensorrt")
+    assert "int8 by QAT is not built yet" in refused(fit50, *asked, "--runtime", "executorch", "--method", "qat")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_runtime_that_is_missing_is_said_before_the_data_is_read(
+    fit50: Fit50, config: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fit50.runtimes.place._installed", lambda name: name != "tensorrt")
+    said = refused(fit50, "optimize", "--config", config, "--set", "runtimes=[openvino, tensorrt]", "--out", out)
+    assert "this machine: expected the runtime tensorrt" in said
+    assert not out.exists()
+
+
+def test_a_runtime_that_cannot_run_the_network_is_said_before_the_data_is_read(
+    fit50: Fit50, config: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fit50.runtimes.openvino.OpenVino.refusal", lambda *given, **named: "openvino: not this one")
+    assert "openvino: not this one" in refused(fit50, "optimize", "--config", config, "--out", out)
+    assert not (out / "steps").exists()
+
+
+def test_a_cache_of_latencies_that_cannot_be_written(
+    fit50: Fit50, weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    monkeypatch.setenv("FIT50_CACHE", str(tmp_path / "file"))
+    words = (
+        "--of",
+        "latency",
+        "--keep",
+        "0.5",
+        "--prune.multiple",
+        "4",
+        "--output",
+        tmp_path / "made",
+        "--out",
+        tmp_path / "runs",
+    )
+    assert "cannot be written" in refused(fit50, "prune", weights, photos, *words)
 
 
 def test_rounds_and_sizes_that_make_no_sense(fit50: Fit50, weights: Path, tmp_path: Path) -> None:

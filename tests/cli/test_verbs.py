@@ -13,12 +13,15 @@ from PIL import Image
 from tests.cli.conftest import Fit50
 from tests.report.conftest import make_candidate, make_outcome
 
+from fit50.compress.quantize import calibration
+from fit50.data.dataset import Dataset
 from fit50.data.decode import fit_image, read_image
 from fit50.nn.compose import compose
 from fit50.nn.cost import cost
 from fit50.optimize import job_folder
 from fit50.runtimes import runtime
-from fit50.runtimes.base import Bundle
+from fit50.runtimes.base import Bundle, Calibration
+from fit50.spec.errors import DataError
 from fit50.spec.outcome import Outcome
 from fit50.spec.presets import NETWORKS, resnet
 from fit50.spec.request import Request
@@ -256,6 +259,25 @@ def test_quantize(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> 
     points = compared["new"]["correct"] - compared["old"]["correct"]
     assert compared["difference"]["points"] == pytest.approx(100 * points / compared["old"]["n"])
     assert compared["difference"]["low"] < compared["difference"]["points"] < compared["difference"]["high"]
+
+
+def test_files_trained_through_the_rounding_are_judged_by_the_images_that_the_network_was(
+    fit50: Fit50, weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a stream, some are drawn."""
+    seeds = []
+
+    def judged(checkpoint: Checkpoint, dataset: Dataset, *, seed: int) -> Calibration | None:
+        seeds.append(seed)
+        if len(seeds) == 2:
+            raise DataError("enough")
+        return calibration(checkpoint, dataset, seed=seed)
+
+    monkeypatch.setattr("fit50.compress.quantize.calibration", judged)
+    monkeypatch.setattr("fit50.compress.quantize.trained_to_round", lambda checkpoint, *given, **named: checkpoint)
+    asked = ("quantize", weights, photos, "--method", "qat", "--seed", "5", "--out", tmp_path / "runs")
+    assert fit50(*asked, "--output", tmp_path / "int8").err.endswith("error: enough\n")
+    assert seeds[0] == seeds[1]
 
 
 @pytest.mark.slow

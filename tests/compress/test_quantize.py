@@ -52,6 +52,10 @@ def test_training_through_the_rounding_keeps_weights_and_ranges(
     assert again.tensors.keys() == before.tensors.keys()
     assert not torch.equal(again.tensors["conv1.weight"], before.tensors["conv1.weight"])
     assert again.module()(torch.zeros(1, 3, 16, 16)).isfinite().all()
+    judges = calibration(again, digits, seed=1)
+    assert judges is not None
+    assert judges.images == (), "the ranges are known, and the training split may be large"
+    assert len(judges.labels) == len(digits.split("val"))
 
 
 @pytest.mark.parametrize("saturates", [False, True])

@@ -138,6 +138,14 @@ def test_what_cannot_be_reached_is_said_with_the_least(
         prune(before, Prune.parse({"most": 1e-4, "of": of, **NARROW}), digits, seed=0)
 
 
+def test_the_least_of_a_later_round_counts_from_the_first_network(before: Checkpoint, digits: Dataset) -> None:
+    halfway = prune(before, Prune.parse({"keep": 0.5, **NARROW}), digits, seed=0)
+    step = Prune.parse({"keep": 0.01, **NARROW, "floor": 1.0})
+    share = cost(halfway.network).gmacs / cost(before.network).gmacs
+    with pytest.raises(SpecError, match=rf"{share:.3f} of the multiply-accumulates is the least"):
+        prune(halfway, step, digits, seed=0, whole=before)
+
+
 def test_steps_too_coarse_are_said(before: Checkpoint, digits: Dataset, clockwork: list[float]) -> None:
     step = Prune.parse({"keep": 0.95, "of": "latency", **NARROW, "multiple": 128, "floor": 0.1})
     after = prune(before, step, digits, seed=0)

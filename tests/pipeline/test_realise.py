@@ -23,7 +23,7 @@ from fit50.spec.damage import Damage
 from fit50.spec.errors import CheckpointError, DataError, SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
-from fit50.spec.numerics import Int8
+from fit50.spec.numerics import Int8, Learned
 from fit50.spec.recipe import Edit, Load, Morph, Prune, Quantize, Recipe, Resize
 from fit50.spec.training import SGD, AdamW, Teacher, Train
 from fit50.train import train
@@ -109,6 +109,28 @@ def test_quantize_says_int8_and_keeps_nothing(recipe: Recipe, dataset: Dataset, 
     assert result.numerics == Int8(dataset=dataset.identity, samples=24, max_drop=2)
     assert same(result, realise(recipe, dataset, store, Monitor()))
     assert len(list(store.folder.iterdir())) == 1
+
+
+def test_what_is_trained_through_the_rounding_serves_whatever_may_be_lost(
+    recipe: Recipe, dataset: Dataset, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Quantize] = []
+
+    def learned(before: Checkpoint, step: Quantize, *_: object, **named: object) -> Checkpoint:
+        trained.append(step)
+        ranges = Learned(ranges={"x": (0.0, 1.0)}, accuracy=90)
+        return replace(before, numerics=Int8(dataset="it", samples=24, max_drop=step.max_drop, learned=ranges))
+
+    monkeypatch.setattr(module, "quantize", learned)
+    drops = []
+    for drop in (0.5, 1, 2):
+        numerics = realise(recipe.then(Quantize(method="qat", max_drop=drop)), dataset, store, Monitor()).numerics
+        assert isinstance(numerics, Int8) and numerics.learned is not None
+        drops.append(numerics.max_drop)
+    assert drops == [0.5, 1, 2]
+    assert trained == [Quantize(method="qat")]
+    realise(recipe.then(Quantize(method="qat", epochs=2, max_drop=2)), dataset, store, Monitor())
+    assert len(trained) == 2
 
 
 def test_each_data_set_each_recipe_and_each_seed_has_its_own_folder(

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fit50.nn.deployed import Deployed
+from fit50.runtimes import graph
 from fit50.runtimes.base import Images, Probabilities
 from fit50.runtimes.graph import write_bundle
 from fit50.spec.errors import RuntimeRefusal
@@ -40,3 +41,23 @@ def test_a_float_file_that_answers_otherwise_is_refused(off: float, checkpoint: 
 def test_rounding_is_allowed(checkpoint: Checkpoint, tmp_path: Path) -> None:
     written(checkpoint, tmp_path / "float", 1e-5)
     written(replace(checkpoint, numerics=Int8(dataset="some", samples=1, max_drop=100)), tmp_path / "int8", 0.1)
+
+
+def test_the_graph_of_the_same_weights_is_made_once(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often they are read, and in whichever numerics."""
+    made: list[object] = []
+    monkeypatch.setattr(graph, "deployed_graph", lambda module: made.append(module) or b"graph")
+    checkpoint.save(tmp_path / "model.safetensors")
+    again = Checkpoint.load(tmp_path / "model.safetensors")
+    other = replace(again, tensors={**again.tensors, "fc.bias": again.tensors["fc.bias"] + 1})
+    graph._graph.cache_clear()
+    try:
+        for each in (checkpoint, again, replace(again, numerics=Int8(dataset="some", samples=1, max_drop=100))):
+            assert graph.onnx_graph(each) == b"graph"
+        assert len(made) == 1
+        graph.onnx_graph(other)
+        assert len(made) == 2
+    finally:
+        graph._graph.cache_clear()

@@ -227,3 +227,13 @@ def test_without_the_runtime(server: Sshd, pretended: Reached, tmp_path: Path, b
     assert bare.facts.runtimes == ()
     with pytest.raises(DeviceError, match=r"expected the runtime onnxruntime, found none; install it there \(pip"):
         place_of(Device(name=bare.name), ("onnxruntime",))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "package"), [("tensorrt", r"'fit50\[tensorrt\]'"), ("onnxruntime-cuda", "onnxruntime-gpu")]
+)
+def test_a_runtime_that_is_missing_here(runtime: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fit50.runtimes.place._installed", lambda name: name != runtime)
+    found = f"this machine: expected the runtime {runtime}, found openvino, onnxruntime"
+    with pytest.raises(DeviceError, match=rf"{found}.*; install it here \(pip install {package}\)"):
+        place_of(Device(), ("openvino", runtime))

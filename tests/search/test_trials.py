@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,8 @@ def test_where_int8_harms_all_accuracy_decides() -> None:
     trials = tried({"baseline": trained(150, hard), "control": trained(160, hard), "se": trained(190, hard)}, allowed=2)
     assert kept(trials).name == "se"
     assert kept(trials).reason == "the most accurate on validation"
+
+
+def test_where_int8_is_trained_what_it_would_lose_otherwise_does_not_count() -> None:
+    networks = {"baseline": trained(150), "control": trained(187), "swish": trained(190, (-9.0, -5.0))}
+    assert kept(tried(networks, allowed=math.inf)).name == "swish"

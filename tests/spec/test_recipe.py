@@ -72,6 +72,8 @@ def test_steps_may_repeat() -> None:
         (Quantize, {"max_drop": -1}, "greater than or equal to 0"),
         (Quantize, {"to": "bf16", "samples": 9, "lr": 1}, "bf16 needs none of what int8 does, found lr, samples"),
         (Quantize, {"bits": 4}, "unknown field 'bits'"),
+        (Quantize, {"epochs": 3, "saturates": True}, "epochs, saturates would change nothing with method ptq"),
+        (Quantize, {"method": "qat", "samples": 9}, "samples would change nothing with method qat"),
     ],
 )
 def test_a_step_that_is_none_is_refused(kind: Any, fields: dict[str, Any], message: str) -> None:

@@ -10,10 +10,11 @@ from cyclopts import Parameter
 
 from fit50.cli.options import DryRun, Json, Pair, Seed, Set, edited, emit, file_digest, resident, split_seed
 from fit50.cli.screen import Screen
-from fit50.spec.errors import BundleError, SpecError
+from fit50.spec.errors import BundleError, RuntimeRefusal, SpecError
 from fit50.spec.machine import isa, physical_cores
 from fit50.spec.numerics import Float32, Half, Numerics
 from fit50.spec.recipe import Load, Quantize, Recipe
+from fit50.spec.request import Device
 from fit50.spec.runtimes import Deployable, RuntimeName
 
 
@@ -61,21 +62,23 @@ def quantize(
     from fit50.compress.damage import damage
     from fit50.compress.quantize import calibration
     from fit50.pipeline.answers import file_answer, module_answer
-    from fit50.pipeline.realise import realise
+    from fit50.pipeline.realise import realise, step_seed
     from fit50.pipeline.store import Store
     from fit50.report.damage import damage_text
     from fit50.runtimes import runtime as runtime_named
     from fit50.weights.foreign import load_weights, refuse_other_classes
 
     _refuse_existing(output)
-    checkpoint = load_weights(model)
+    checkpoint, chosen = load_weights(model), runtime_named(runtime)
+    if refusal := chosen.refusal(checkpoint.network, Device(), step.to, learned=step.trains):
+        raise RuntimeRefusal(refusal)
     drawn = split_seed(seed, checkpoint.provenance)
     screen = Screen()
     dataset = resident(data, checkpoint.network, out, drawn, screen, pair)
     refuse_other_classes(checkpoint, dataset.classes, str(model))
     recipe = Recipe(steps=(Load(weights=str(model), sha256=file_digest(model)), step), seed=drawn)
     form = realise(recipe, dataset, Store(out / "steps"), screen)
-    bundle = runtime_named(runtime).export(form, output, calibration(form, dataset, seed=drawn))
+    bundle = chosen.export(form, output, calibration(form, dataset, seed=step_seed(recipe)))
     lost = damage(
         module_answer(checkpoint), file_answer(bundle, physical_cores()), dataset.split("val"), dataset.classes, drawn
     )

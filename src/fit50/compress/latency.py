@@ -80,7 +80,6 @@ def latency_price(
     }
     wanted = [kind.layer(one, other) for kind, (ones, others) in axes.items() for one in ones for other in others]
     kept = _table(runtime, precision, threads)
-    kept.parent.mkdir(parents=True, exist_ok=True)
     times = layer_times(wanted, runtime, precision, threads, kept=kept, monitor=monitor)
     tables = {}
     for kind, (ones, others) in axes.items():

@@ -53,13 +53,15 @@ def quantize(
 
 
 def calibration(checkpoint: Checkpoint, dataset: Dataset, *, seed: int) -> Calibration | None:
-    """The images that an export in the checkpoint's numerics needs: training ones to calibrate, validation to judge."""
+    """The images that an export in the checkpoint's numerics needs: validation ones to judge, and training ones to take
+    the ranges of the activations from, unless these were learned.
+    """
     match checkpoint.numerics:
         case Float32() | Half():
             return None
-        case Int8(samples=samples, max_drop=max_drop):
+        case Int8(samples=samples, max_drop=max_drop, learned=learned):
             validation = dataset.split("val")
             if not isinstance(validation, Images):
                 validation = validation.take(_JUDGES, seed)
-            images = dataset.split("train").take(samples, seed)
-            return Calibration(images.pixels, validation.pixels, validation.labels, max_drop)
+            images = () if learned else dataset.split("train").take(samples, seed).pixels
+            return Calibration(images, validation.pixels, validation.labels, max_drop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, assert_never
 
@@ -15,7 +16,7 @@ from fit50.compress.cut import cut
 from fit50.compress.groups import Group
 from fit50.compress.knapsack import choices, knapsack
 from fit50.compress.latency import latency_price
-from fit50.compress.widths import by_field, gmacs, unreachable, widths_within
+from fit50.compress.widths import Spent, by_field, gmacs, unreachable, widths_within
 from fit50.data.images import Images
 from fit50.nn.cost import cost
 from fit50.runtimes import runtime
@@ -81,10 +82,7 @@ class Target:
                 def size(network: Network) -> float:
                     return _megaparameters(network) * BYTES[step.precision]
 
-                return self._corrected(
-                    lambda most: widths_within(self.checkpoint.network, step, self.found, self.scores, size, most),
-                    size(self.checkpoint.network),
-                )
+                return self._corrected(partial(self._within, size), size(self.checkpoint.network))
             case "latency":
                 wired = convolutions(self.checkpoint.network, self.found)
                 threads = step.threads or physical_cores()
@@ -96,9 +94,12 @@ class Target:
             case _:
                 assert_never(step.of)
 
-    def _counted(self, spent: Callable[[Network], float]) -> Widths:
-        most = self.step.most or (self.step.keep or 1) * spent(self.whole.network)
-        return widths_within(self.checkpoint.network, self.step, self.found, self.scores, spent, most)
+    def _counted(self, spent: Spent) -> Widths:
+        return self._within(spent, self.step.most or (self.step.keep or 1) * spent(self.whole.network))
+
+    def _within(self, spent: Spent, most: float) -> Widths:
+        network, whole = self.checkpoint.network, self.whole.network
+        return widths_within(network, self.step, self.found, self.scores, spent, most, whole)
 
     def _corrected(self, choose: Callable[[float], Widths], foreseen: float) -> tuple[Widths, dict[str, str]]:
         """The widths that ``choose`` gives for that foreseen cost at which the measured one is right.

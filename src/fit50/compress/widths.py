@@ -51,19 +51,21 @@ def widths_within(
     scores: Mapping[str, Tensor],
     spent: Spent = gmacs,
     most: float | None = None,
+    whole: Network | None = None,
 ) -> dict[str, int]:
     """The widest widths whose network costs at most ``most``, by bisection on one ranking of all channels.
 
-    By default that is ``step.keep`` of what the network costs. Groups that share a width rank as one.
+    By default that is ``step.keep`` of what ``whole`` costs, which is by default the network. Groups that share a width
+    rank as one.
 
     Raises SpecError where the narrowest network costs more.
     """
     shared = by_field(found)
-    whole = spent(network)
+    before = spent(whole or network)
     if most is None:
         assert step.keep is not None
-        most = step.keep * whole
-    if whole <= most:
+        most = step.keep * before
+    if spent(network) <= most:
         return {field: same[0].width for field, same in shared.items()}
     options = {field: allowed(same, step) for field, same in shared.items()}
     ranked = [ascending(same, scores) for same in shared.values()]
@@ -77,7 +79,7 @@ def widths_within(
 
     low, high = 0, len(order)
     if (least := spent(narrowed(network, at(high)))) > most:
-        raise unreachable(step, least, whole)
+        raise unreachable(step, least, before)
     while high - low > 1:
         middle = (low + high) // 2
         if spent(narrowed(network, at(middle))) > most:

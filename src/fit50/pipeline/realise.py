@@ -52,8 +52,9 @@ def realise(
 ) -> Checkpoint:
     """The checkpoint that a recipe leads to on a data set.
 
-    The results of Train, Prune and QAT are kept in the store, and the longest finished prefix is taken from there; the
-    other steps take no time worth keeping. A killed call, repeated, goes on where it was and ends with the same bits.
+    The results of Train, Prune and QAT (that once, whatever a file may lose) are kept in the store, and the longest
+    finished prefix is taken from there; the other steps take no time worth keeping. A killed call, repeated, goes on
+    where it was and ends with the same bits.
 
     Args:
         recipe: the steps.
@@ -68,6 +69,9 @@ def realise(
 
 def _realise(recipe: Recipe, work: _Work) -> Checkpoint:
     last = recipe.steps[-1]
+    if isinstance(last, Quantize) and last.trains and last != last.for_any_loss:
+        trained = _realise(recipe.prefix(len(recipe.steps) - 1).then(last.for_any_loss), work)
+        return replace(trained, numerics=trained.numerics.model_copy(update={"max_drop": last.max_drop}))
     keeps = isinstance(last, Train | Prune) or (isinstance(last, Quantize) and last.trains)
     run = work.store.run(recipe, work.dataset.identity) if keeps else None
     if run is not None and run.model.exists():

@@ -33,7 +33,7 @@ def _row(outcome: Outcome, candidate: Candidate) -> tuple[str, ...]:
     score = candidate.score
     return (
         _MARKS[candidate.verdict],
-        candidate.name.removesuffix(f" {candidate.runtime} {candidate.precision}"),
+        candidate.name.replace(f" {candidate.runtime} {candidate.precision}", "", 1),
         shorten(candidate.runtime, _RUNTIME),
         candidate.precision,
         _accuracy(score.accuracy),

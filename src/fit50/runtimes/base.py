@@ -136,7 +136,8 @@ class Calibration:
     """What int8 is made from, and judged by.
 
     Attributes:
-        images: training images for the ranges of the activations, for each input (N, H, W, C).
+        images: training images for the ranges of the activations, for each input (N, H, W, C); none where the ranges
+            were learned.
         validation: images by which the int8 file is compared with the float one, for each input (N, H, W, C).
         labels: theirs (N,).
         max_drop: points of validation accuracy that it may lose.
@@ -159,8 +160,13 @@ class Runtime(Protocol):
 
     name: RuntimeName
 
-    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
-        """Why this runtime cannot run the network on the device in this precision; None where it can."""
+    def refusal(
+        self, network: Network, device: Device, precision: Precision = "float32", *, learned: bool = False
+    ) -> str | None:
+        """Why this runtime cannot run the network on the device in this precision; None where it can.
+
+        ``learned`` asks for an int8 file of weights that were trained through the rounding.
+        """
         ...
 
     def export(self, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None = None) -> Bundle:
@@ -194,7 +200,9 @@ def refuse_unpaired(images: Sequence[Images], inputs: int) -> None:
 
 def refuse(chosen: Runtime, checkpoint: Checkpoint) -> None:
     """Raises RuntimeRefusal where a runtime cannot run a checkpoint in its numerics on the device."""
-    if refusal := chosen.refusal(checkpoint.network, Device(), checkpoint.numerics.kind):
+    numerics = checkpoint.numerics
+    learned = numerics.kind == "int8" and numerics.learned is not None
+    if refusal := chosen.refusal(checkpoint.network, Device(), numerics.kind, learned=learned):
         raise RuntimeRefusal(refusal)
 
 

@@ -98,10 +98,14 @@ class ExecuTorch:
 
     name: RuntimeName = "executorch"
 
-    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+    def refusal(
+        self, network: Network, device: Device, precision: Precision = "float32", *, learned: bool = False
+    ) -> str | None:
         """Every network that is built runs here in float32 and in int8 by PTQ, none in half precision."""
         if precision in ("bf16", "fp16"):
             return f"executorch: XNNPACK computes in float32 and int8 only here, found {precision}; use openvino"
+        if learned:
+            return "executorch: int8 by QAT is not built yet; use ptq, or openvino or onnxruntime"
         return None
 
     def export(self, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None = None) -> Bundle:
@@ -112,8 +116,6 @@ class ExecuTorch:
         given = None
         if checkpoint.numerics.kind == "int8":
             given = int8_calibration(calibration, self.name)
-            if checkpoint.numerics.learned is not None:
-                raise RuntimeRefusal("executorch: int8 by QAT is not built yet; use ptq, or openvino or onnxruntime")
         with quiet():
             optional("executorch.exir", needed_for="exporting to ExecuTorch", extra="executorch")
             from fit50.runtimes.executorch_program import floating, lowered, quantized

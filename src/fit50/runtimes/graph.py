@@ -21,6 +21,7 @@ from fit50.nn.resnet import ResNet
 from fit50.runtimes.base import Bundle, Images, Manifest, Probabilities, input_names, sha256
 from fit50.runtimes.card import metadata, model_card
 from fit50.runtimes.promise import hold_promise
+from fit50.spec.digest import digest
 from fit50.spec.errors import RuntimeRefusal
 from fit50.spec.files import write_folder
 from fit50.spec.network import Input
@@ -33,25 +34,26 @@ _TOLERANCES: dict[Precision, float] = {"float32": 1e-3, "bf16": 0.05, "fp16": 0.
 
 
 class _Weights:
-    """A checkpoint that equals any other with the same network and the very same tensors, whatever its numerics."""
+    """A checkpoint that equals any other with the same network and the same tensors, whatever its numerics."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
 
     def __hash__(self) -> int:
-        return id(self.checkpoint.tensors)
+        return hash(digest(self.checkpoint.network))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Weights):
             return NotImplemented
-        mine, theirs = self.checkpoint, other.checkpoint
-        return mine.tensors is theirs.tensors and mine.network == theirs.network
+        mine, theirs = self.checkpoint.tensors, other.checkpoint.tensors
+        alike = self.checkpoint.network == other.checkpoint.network and mine.keys() == theirs.keys()
+        return alike and all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
 def onnx_graph(checkpoint: Checkpoint) -> bytes:
     """The deployed graph (uint8 images in, probabilities out, any batch) as a serialised ONNX model in float32.
 
-    The last one is kept, since several runtimes and precisions start from the same tensors.
+    The last one is kept, since several runtimes and precisions start from the same weights.
     """
     return _graph(_Weights(checkpoint))
 

@@ -66,7 +66,9 @@ class OnnxRuntime:
     def __init__(self, flags: tuple[str, ...] | None = None) -> None:
         self._flags = isa() if flags is None else flags
 
-    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+    def refusal(
+        self, network: Network, device: Device, precision: Precision = "float32", *, learned: bool = False
+    ) -> str | None:
         """Every network that is built runs here, but not in half precision."""
         if precision in ("bf16", "fp16"):
             return f"onnxruntime: on CPUs it computes in float32 and int8 only, found {precision}; use openvino"
@@ -117,7 +119,9 @@ class OnnxCuda(OnnxRuntime):
     name: RuntimeName = "onnxruntime-cuda"
     provider = "CUDAExecutionProvider"
 
-    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+    def refusal(
+        self, network: Network, device: Device, precision: Precision = "float32", *, learned: bool = False
+    ) -> str | None:
         """Every network that is built runs here, in float32, where onnxruntime finds a GPU."""
         if precision != "float32":
             return f"onnxruntime-cuda: it computes in float32 only, found {precision}; use tensorrt"

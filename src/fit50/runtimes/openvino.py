@@ -89,7 +89,9 @@ class OpenVino:
     def __init__(self, flags: tuple[str, ...] | None = None) -> None:
         self._flags = isa() if flags is None else flags
 
-    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+    def refusal(
+        self, network: Network, device: Device, precision: Precision = "float32", *, learned: bool = False
+    ) -> str | None:
         """Every network that is built runs here, in half precision where the processor computes in it.
 
         On Arm OpenVINO takes bf16 for another precision, whatever the processor has (its documentation, "CPU Device").

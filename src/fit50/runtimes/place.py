@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from typing import get_args
 
@@ -85,11 +86,10 @@ class Place:
             yield {name: _answers(bundle, images, threads) for name, bundle in bundles.items()}
 
 
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+def _installed(name: str) -> bool:
+    if name == "onnxruntime-cuda":
+        return any(distributions(name="onnxruntime-gpu"))
+    return find_spec(name) is not None
 
 
 def _answers(bundle: Bundle, images: tuple[Images, ...], threads: int) -> Probabilities:

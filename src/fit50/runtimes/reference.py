@@ -54,7 +54,9 @@ class TorchReference:
 
     name: RuntimeName = "torch"
 
-    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+    def refusal(
+        self, network: Network, device: Device, precision: Precision = "float32", *, learned: bool = False
+    ) -> str | None:
         """What composes runs, in float32."""
         return None if precision == "float32" else f"torch: the reference runs float32 only, found {precision}"
 

@@ -42,18 +42,29 @@ _HINTS = {
 
 
 def place_of(device: Device, runtimes: Iterable[str] = ()) -> Place:
-    """Where a device's files run. Raises DeviceError where it cannot be reached, or lacks one of ``runtimes``."""
+    """Where a device's files run.
+
+    Raises DeviceError where it cannot be reached, or lacks one of ``runtimes``, or this machine, which makes the files,
+    does.
+    """
+    wanted, here = tuple(runtimes), Place()
+    _refuse_missing(wanted, here, "this machine", "here")
     if device.ssh is None:
-        return Place()
-    place = Remote(device.name, device.ssh)
-    known = place.facts.runtimes
-    for name in runtimes:
-        if name not in known:
+        return here
+    there = Remote(device.name, device.ssh)
+    _refuse_missing(wanted, there, device.name, "there")
+    return there
+
+
+def _refuse_missing(runtimes: Iterable[str], place: Place, name: str, where: str) -> None:
+    known = [each for each in place.facts.runtimes if each != "torch"]
+    for runtime in runtimes:
+        if runtime not in known:
+            package = "onnxruntime-gpu" if runtime == "onnxruntime-cuda" else f"'fit50[{runtime}]'"
             raise DeviceError(
-                f"{device.name}: expected the runtime {name}, found {', '.join(known) or 'none'}; install it there "
-                f"(pip install 'fit50[{name}]'), or leave it out (--set 'runtimes=[{', '.join(known)}]')"
+                f"{name}: expected the runtime {runtime}, found {', '.join(known) or 'none'}; install it {where} "
+                f"(pip install {package}), or leave it out (--set 'runtimes=[{', '.join(known)}]')"
             )
-    return place
 
 
 @dataclass(frozen=True)

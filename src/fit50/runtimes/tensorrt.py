@@ -70,7 +70,9 @@ class TensorRt:
 
     name: RuntimeName = "tensorrt"
 
-    def refusal(self, network: Network, device: Device, precision: Precision = "float32") -> str | None:
+    def refusal(
+        self, network: Network, device: Device, precision: Precision = "float32", *, learned: bool = False
+    ) -> str | None:
         """What TensorRT's parser reads runs here, where there is a GPU."""
         if precision == "int8":
             return "tensorrt: int8 is not built yet; use fp16, or openvino or onnxruntime"

@@ -72,7 +72,11 @@ def choice_rule(request: Request) -> str:
         bounds.append(f"at most {budget.max_drop:.3g} points below the best float file")
     if budget.min_accuracy is not None:
         bounds.append(f"at least {budget.min_accuracy:.3g} % on validation")
-    return f"the fastest within the budget, {' and '.join(bounds)}" if bounds else "the most accurate within the budget"
+    if bounds:
+        return f"the fastest within the budget, {' and '.join(bounds)}"
+    return (
+        "the most accurate within the budget, int8 only where no float file is faster and, within chance, as accurate"
+    )
 
 
 def sentence(chosen: Candidate, candidates: tuple[Candidate, ...], request: Request) -> str:

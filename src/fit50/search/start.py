@@ -6,9 +6,10 @@ from pathlib import Path
 
 from fit50.data.dataset import Dataset, peek
 from fit50.nn.cost import cost
+from fit50.runtimes import runtime
 from fit50.search.space import refuse_larger
 from fit50.spec.digest import edit_all
-from fit50.spec.errors import DataError
+from fit50.spec.errors import DataError, RuntimeRefusal
 from fit50.spec.network import Network
 from fit50.spec.presets import network as preset
 from fit50.spec.request import Request
@@ -36,6 +37,21 @@ def start_network(request: Request, cache: Path | None = None) -> Network:
     for smaller in request.effort.sizes:
         refuse_larger(network, smaller, request.effort.recover, "effort.sizes")
     return network
+
+
+def refuse_runtimes(request: Request, flags: tuple[str, ...], network: Network) -> None:
+    """Raises RuntimeRefusal where a runtime that was asked for cannot run the network, or none can as int8 by training.
+
+    ``flags`` are the instruction sets of the device's processor.
+    """
+    runtimes = [runtime(name, flags) for name in request.runtimes]
+    for each in runtimes:
+        if reason := each.refusal(network, request.device):
+            raise RuntimeRefusal(reason)
+    if any(step.trains for step in request.effort.int8):
+        reasons = [each.refusal(network, request.device, "int8", learned=True) for each in runtimes]
+        if all(reasons):
+            raise RuntimeRefusal("; ".join(map(str, reasons)))
 
 
 def refuse_other_splits(start: Path | str, dataset: Dataset, seed: int) -> None:

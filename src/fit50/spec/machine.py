@@ -30,7 +30,7 @@ _ISA = (
     "bf16",
 )
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-_PACKAGES = ("fit50", "numpy", "torch", "openvino", "onnxruntime", "executorch", "tensorrt", "nncf", "onnx")
+_PACKAGES = ("fit50", "numpy", "torch", "openvino", "onnxruntime", "executorch", "tensorrt", "nncf", "onnx", "torchao")
 
 
 @cache

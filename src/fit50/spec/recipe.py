@@ -152,15 +152,28 @@ class Quantize(Value):
 
     @model_validator(mode="after")
     def _uses_what_is_given(self) -> Quantize:
-        ignored = self.canonical().keys() - {"kind", "to"}
-        if self.to != "int8" and ignored:
-            raise ValueError(f"quantize: {self.to} needs none of what int8 does, found {', '.join(sorted(ignored))}")
+        given = self.canonical().keys() - {"kind", "to"}
+        if self.to != "int8" and given:
+            raise ValueError(f"quantize: {self.to} needs none of what int8 does, found {', '.join(sorted(given))}")
+        ignored = given & (
+            {"samples"} if self.trains else {*type(self).model_fields} - {"method", "samples", "max_drop"}
+        )
+        if ignored:
+            raise ValueError(
+                f"quantize: {', '.join(sorted(ignored))} would change nothing with method {self.method}; samples "
+                "belongs to ptq, all but it and max_drop to qat"
+            )
         return self
 
     @property
     def trains(self) -> bool:
         """Whether weights are learned, which takes time."""
         return self.to == "int8" and self.method == "qat"
+
+    @property
+    def for_any_loss(self) -> Quantize:
+        """The same step with ``max_drop`` by default: what is trained does not depend on it."""
+        return self.model_copy(update={"max_drop": type(self).model_fields["max_drop"].default})
 
 
 Step = Annotated[Load | Morph | Train | Resize | Prune | Quantize, Field(discriminator="kind")]
