@@ -227,26 +227,6 @@ def test_a_runtime_that_cannot_run_the_network_is_said_before_the_data_is_read(
     assert not (out / "steps").exists()
 
 
-def test_a_cache_of_latencies_that_cannot_be_written(
-    fit50: Fit50, weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("no folder", encoding="utf-8")
-    monkeypatch.setenv("FIT50_CACHE", str(tmp_path / "file"))
-    words = (
-        "--of",
-        "latency",
-        "--keep",
-        "0.5",
-        "--prune.multiple",
-        "4",
-        "--output",
-        tmp_path / "made",
-        "--out",
-        tmp_path / "runs",
-    )
-    assert "cannot be written" in refused(fit50, "prune", weights, photos, *words)
-
-
 def test_rounds_and_sizes_that_make_no_sense(fit50: Fit50, weights: Path, tmp_path: Path) -> None:
     verb = ("prune", weights, tmp_path / "nowhere")
     for words in (("--most", "1"), ("--depths", "1,1"), ("--keep", "0.5", "--prune.since", "1")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -273,8 +274,9 @@ def test_files_trained_through_the_rounding_are_judged_by_the_images_that_the_ne
             raise DataError("enough")
         return calibration(checkpoint, dataset, seed=seed)
 
-    monkeypatch.setattr("fit50.compress.quantize.calibration", judged)
-    monkeypatch.setattr("fit50.compress.quantize.trained_to_round", lambda checkpoint, *given, **named: checkpoint)
+    module = sys.modules[calibration.__module__]
+    monkeypatch.setattr(module, "calibration", judged)
+    monkeypatch.setattr(module, "trained_to_round", lambda checkpoint, *given, **named: checkpoint)
     asked = ("quantize", weights, photos, "--method", "qat", "--seed", "5", "--out", tmp_path / "runs")
     assert fit50(*asked, "--output", tmp_path / "int8").err.endswith("error: enough\n")
     assert seeds[0] == seeds[1]

@@ -13,6 +13,7 @@ from fit50.compress.convolutions import convolutions
 from fit50.compress.groups import groups
 from fit50.compress.latency import latency_price
 from fit50.runtimes.layers import Layer
+from fit50.spec.errors import StorageError
 from fit50.spec.network import Network
 
 Narrow = Callable[..., Network]
@@ -73,3 +74,13 @@ def test_more_channels_never_count_as_less(
     price = latency_price(wired, 4, "openvino", "float32", 1)
     layer = wired[-1].layer
     assert price(layer._replace(outputs=8)) <= price(layer._replace(outputs=32)) <= price(layer)
+
+
+def test_where_the_times_cannot_be_kept_that_is_said(
+    narrow: Narrow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    monkeypatch.setenv("FIT50_CACHE", str(tmp_path / "file"))
+    network = narrow((1,))
+    with pytest.raises(StorageError, match=r"file/latency/onnxruntime-float32-1-.*: cannot be written"):
+        latency_price(convolutions(network, groups(network)), 16, "onnxruntime", "float32", 1)

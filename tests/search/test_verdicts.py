@@ -8,9 +8,10 @@ from tests.search.figures import answers, candidate
 from fit50.search.verdicts import judge
 from fit50.spec.errors import RuntimeRefusal
 from fit50.spec.outcome import Candidate
+from fit50.spec.presets import EFFORTS
 from fit50.spec.request import Budget, Request
 
-FREE = Request(data="photos", budget=Budget(max_drop=None))
+FREE = Request(data="photos", effort=EFFORTS["quick"], budget=Budget(max_drop=None))
 
 
 def verdicts(request: Request, *candidates: Candidate) -> dict[str, str]:
