@@ -89,7 +89,10 @@ class Place:
 def _installed(name: str) -> bool:
     if name == "onnxruntime-cuda":
         return any(distributions(name="onnxruntime-gpu"))
-    return find_spec(name) is not None
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of a module that is kept from being found
+        return False
 
 
 def _answers(bundle: Bundle, images: tuple[Images, ...], threads: int) -> Probabilities:
