@@ -107,6 +107,15 @@ def test_every_fault_has_its_line() -> None:
     assert all(line.startswith("config: ") for line in lines)
 
 
+def test_an_element_at_fault_is_not_said_to_be_missing_too() -> None:
+    with pytest.raises(SpecError) as caught:
+        Recipe.parse({"steps": [{"kind": "load"}]}, "recipe")
+    (line,) = str(caught.value).splitlines()
+    assert "expected a network, a weights file, or both" in line
+    with pytest.raises(SpecError, match="at least 1 item"):
+        Recipe.parse({"steps": []}, "recipe")
+
+
 def test_a_value_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Train().epochs = 3  # type: ignore[misc]

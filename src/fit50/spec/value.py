@@ -90,9 +90,13 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 def describe(error: ValidationError, source: str) -> str:
     """One readable line for each fault that pydantic found."""
-    lines = []
-    for fault in error.errors():
-        where = ".".join(str(part) for part in fault["loc"])
+    lines, faults = [], error.errors()
+    for fault in faults:
+        place = fault["loc"]
+        within = (other["loc"][: len(place)] == place for other in faults if other is not fault)
+        if fault["type"] == "too_short" and any(within):
+            continue  # pydantic counts the elements that have no fault
+        where = ".".join(str(part) for part in place)
         message = fault["msg"].removeprefix("Value error, ")
         found = "" if fault["type"] in {"missing", "value_error"} else f", found {fault['input']!r}"
         places = (source, where) if where != source else (source,)
