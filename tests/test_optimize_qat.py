@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from fit50.runtimes.base import Bundle
 from fit50.runtimes.qat import Rounding
 from fit50.search.job import fewer_bits
 from fit50.search.start import start_network
+from fit50.search.trials import Trained, tried
 from fit50.spec.errors import MissingExtraError, RuntimeRefusal
 from fit50.spec.monitor import Monitor
-from fit50.spec.outcome import Candidate, Outcome
+from fit50.spec.outcome import Candidate, Outcome, Trial
 from fit50.spec.recipe import Quantize
 from fit50.spec.request import Budget, Request
 from fit50.weights.checkpoint import Checkpoint
@@ -60,6 +62,12 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, out: Path, heard: Listener
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fit50.runtimes.measure.peak_memory", lambda bundle, threads: 123.0)
         patch.setattr(qat, "Rounding", prepared)
+
+        def trials(networks: Mapping[str, Trained], allowed: float) -> tuple[Trial, ...]:
+            assert allowed == math.inf, "training through the rounding wins back what int8 would lose"
+            return tried(networks, allowed)
+
+        patch.setattr("fit50.optimize.tried", trials)
         yield optimize(asked, out, heard)
         assert len(attempts) == 1, "what was refused is not tried for each runtime"
     torch.set_num_threads(before)
