@@ -224,7 +224,17 @@ def test_a_runtime_that_cannot_run_the_network_is_said_before_the_data_is_read(
 ) -> None:
     monkeypatch.setattr("fit50.runtimes.openvino.OpenVino.refusal", lambda *given, **named: "openvino: not this one")
     assert "openvino: not this one" in refused(fit50, "optimize", "--config", config, "--out", out)
-    assert not (out / "steps").exists()
+    assert not out.exists()
+
+
+def test_options_of_a_training_that_is_left_out(fit50: Fit50, weights: Path, photos: Path) -> None:
+    words = ("--recover", "0", "--train.optimizer.lr", "0.1")
+    assert "expected no options of the training without one" in refused(fit50, "prune", weights, photos, *words)
+
+
+def test_rounds_that_cannot_get_there_are_refused_before_the_first(fit50: Fit50, weights: Path, tmp_path: Path) -> None:
+    words = ("--keep", "0.001", "--rounds", "3", "--prune.floor", "0.9")
+    assert "cannot be reached" in refused(fit50, "prune", weights, tmp_path / "nowhere", *words)
 
 
 def test_rounds_and_sizes_that_make_no_sense(fit50: Fit50, weights: Path, tmp_path: Path) -> None:

@@ -33,3 +33,11 @@ def test_a_convolution_that_both_inputs_pass_counts_twice() -> None:
     assert network.fusion is not None and network.fusion.backbone == "shared"
     calls = [each for each in convolutions(network, groups(network)) if each.outputs == (("layer1.0.inner0", 1),)]
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("network", EVERY.values(), ids=EVERY)
+def test_every_width_that_may_shrink_decides_a_convolution(network: Network) -> None:
+    """On maps of one pixel too, as the last stage's are of small images behind a stem of stride 4."""
+    found = groups(network)
+    sides = [side for each in convolutions(network, found) for side in (*each.inputs, *each.outputs)]
+    assert {field for field, _ in sides} == by_field(found).keys()

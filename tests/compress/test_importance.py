@@ -12,6 +12,7 @@ from torch import nn
 from fit50.compress.groups import groups
 from fit50.compress.importance import importance, saliency
 from fit50.data.dataset import Dataset
+from fit50.data.images import Images
 from fit50.nn.deployed import Normalize
 from fit50.spec.network import Network
 from fit50.weights.checkpoint import Checkpoint
@@ -111,8 +112,18 @@ def test_fisher_is_the_mean_square_of_what_single_images_lose(
     narrow: Narrow, lived_in: LivedIn, digits: Dataset
 ) -> None:
     """Taylor's square, of batches of one image."""
-    checkpoint = lived_in(narrow((2, 1)))
-    found, images = groups(checkpoint.network), digits.split("train").take(6, 0)
+    check_fisher(lived_in(narrow((2, 1))), digits.split("train").take(6, 0))
+
+
+@pytest.mark.parametrize("name", ["two inputs, gated, norms and stems of their own", "two inputs, concatenated"])
+def test_what_a_channel_says_of_two_inputs_is_one_thing(name: str, lived_in: LivedIn) -> None:
+    """It leaves for both, so its slopes add up before they are squared; a norm of the second's own counts once."""
+    checkpoint = lived_in(EVERY[name])
+    check_fisher(checkpoint, dataset(checkpoint.network).split("train").take(6, 0))
+
+
+def check_fisher(checkpoint: Checkpoint, images: Images) -> None:
+    found = groups(checkpoint.network)
     together = importance("fisher", checkpoint, found, images, batch=6)
     alone = importance("taylor", checkpoint, found, images, batch=1)
     for group in found:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from tests.compress.zoo import EVERY
 
 from fit50.compress.convolutions import Convolution, convolutions
 from fit50.compress.groups import groups, narrowed
@@ -92,3 +93,14 @@ def test_the_narrowest_is_what_is_left_where_nothing_fits(narrow: Narrow) -> Non
     given = choices(found, scores, Prune(keep=0.5, multiple=4))
     widths = knapsack(given, convolutions(network, found), multiplications, 0)
     assert widths == {field: choice.widths[0] for field, choice in given.items()}
+
+
+def test_a_group_of_a_grouped_convolution_loses_all_its_channels() -> None:
+    network = EVERY["groups of several channels on both sides"]
+    found = groups(network)
+    scores = {group.name: torch.ones(group.width) for group in found}
+    given = choices(found, scores, Prune(keep=0.5, multiple=1, floor=0.01))
+    grouped, stream = given["layer1.0.groups"], given["layer1"]
+    assert grouped.widths[-1] == 4
+    assert grouped.lost[-2] == 4, "the mean of 3 channels before it and 5 in it, as its importance is that of one"
+    assert stream.lost[-2] == 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 
 import pytest
 
 from fit50.compress import latency, prune, target
+from fit50.compress.target import refuse_unreachable
 from fit50.data.dataset import Dataset
 from fit50.nn.cost import cost
 from fit50.runtimes.base import Bundle
@@ -14,6 +16,7 @@ from fit50.runtimes.layers import Layer
 from fit50.spec.errors import RuntimeRefusal, SpecError
 from fit50.spec.network import Network
 from fit50.spec.outcome import Latency, Score
+from fit50.spec.presets import network as preset
 from fit50.spec.recipe import Prune
 from fit50.weights.checkpoint import Checkpoint
 
@@ -144,6 +147,29 @@ def test_the_least_of_a_later_round_counts_from_the_first_network(before: Checkp
     share = cost(halfway.network).gmacs / cost(before.network).gmacs
     with pytest.raises(SpecError, match=rf"{share:.3f} of the multiply-accumulates is the least"):
         prune(halfway, step, digits, seed=0, whole=before)
+
+
+def test_the_least_size_is_the_files_and_can_be_had(before: Checkpoint, digits: Dataset) -> None:
+    """A graph's text is not foreseen; the narrowest file is offered where it fits, and named where it does not."""
+    given = {"of": "size", "runtime": "onnxruntime", "precision": "int8", **NARROW, "floor": 0.5}
+    with pytest.raises(SpecError, match=r"most=0\.001 \(size\) cannot be reached") as refused:
+        prune(before, Prune.parse({"most": 0.001, **given}), digits, seed=0)
+    found = re.search(r"group, (\S+) MB is the least", str(refused.value))
+    assert found is not None
+    least = float(found[1])
+    after = prune(before, Prune.parse({"most": 1.002 * least, **given}), digits, seed=0)
+    assert float((after.provenance or {})["size"].split()[2]) == pytest.approx(least, rel=1e-3)
+    with pytest.raises(SpecError, match="cannot be reached"):
+        prune(before, Prune.parse({"most": 0.99 * least, **given}), digits, seed=0)
+
+
+def test_rounds_that_cannot_get_there_are_refused_by_counting() -> None:
+    network = preset("resnet26").sized(64)
+    three = [Prune(keep=keep, floor=0.5) for keep in (0.6, 0.3, 0.05)]
+    refuse_unreachable(network, three)
+    with pytest.raises(SpecError, match=r"keep=0\.05 cannot be reached.* 0\.\d+ of the multiply-accumulates is"):
+        refuse_unreachable(network, three[2:])
+    refuse_unreachable(network, [Prune.parse({"keep": 0.01, "of": "latency"})])
 
 
 def test_steps_too_coarse_are_said(before: Checkpoint, digits: Dataset, clockwork: list[float]) -> None:

@@ -16,14 +16,14 @@ from tests.listener import Listener
 from fit50.data.dataset import Dataset
 from fit50.nn.cost import cost
 from fit50.pipeline import realise as module
-from fit50.pipeline.realise import realise, step_seed
+from fit50.pipeline.realise import load, realise, step_seed
 from fit50.pipeline.store import Store
 from fit50.runtimes.base import sha256
 from fit50.spec.damage import Damage
 from fit50.spec.errors import CheckpointError, DataError, SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
-from fit50.spec.numerics import Int8, Learned
+from fit50.spec.numerics import Float32, Int8, Learned
 from fit50.spec.recipe import Edit, Load, Morph, Prune, Quantize, Recipe, Resize
 from fit50.spec.training import SGD, AdamW, Teacher, Train
 from fit50.train import train
@@ -131,6 +131,16 @@ def test_what_is_trained_through_the_rounding_serves_whatever_may_be_lost(
     assert trained == [Quantize(method="qat")]
     realise(recipe.then(Quantize(method="qat", epochs=2, max_drop=2)), dataset, store, Monitor())
     assert len(trained) == 2
+
+
+def test_what_was_trained_for_int8_starts_in_float(
+    recipe: Recipe, dataset: Dataset, weights: Callable[[tuple[str, ...]], Path]
+) -> None:
+    """Its ranges are those of the weights as they were."""
+    path = weights(dataset.classes)
+    learned = Int8(dataset="it", samples=9, max_drop=1, learned=Learned(ranges={"x": (0, 1)}, accuracy=90))
+    replace(Checkpoint.load(path), numerics=learned).save(path)
+    assert load(Load(weights=str(path), sha256=sha256(path)), dataset.classes, seed=0).numerics == Float32()
 
 
 def test_each_data_set_each_recipe_and_each_seed_has_its_own_folder(

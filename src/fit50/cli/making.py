@@ -101,23 +101,31 @@ def prune(
     pruning = Prune.parse(fields, "prune") if removes else None
     resized = () if image_size is None else (Resize(size=image_size),)
     recovery = None
+    if known["train"] and not recover:
+        raise SpecError(
+            "prune: expected no options of the training without one (--recover 0), found --train; leave it out"
+        )
     if recover:
         trained = EFFORTS["quick"].recover.model_copy(update={"teacher": Teacher(after=1)})
         recovery = edited(edit(trained, "epochs", recover), known["train"])
     from fit50.compress.depth import refuse_depths
     from fit50.compress.groups import groups
+    from fit50.compress.target import refuse_unreachable
     from fit50.search.space import pruning_rounds, refuse_larger
     from fit50.weights.foreign import load_weights
 
     start = load_weights(model)
+    whole = start.network
+    if image_size is not None:
+        refuse_larger(whole, image_size, recovery, "--image-size")
+        whole = whole.sized(image_size)
     steps: tuple[Prune | Train, ...] = (recovery,) if recovery else ()
     if pruning is not None:
         groups(start.network)  # refuses what cannot be pruned before anything is read
         steps = pruning_rounds(pruning, rounds, recovery, begun=1 + len(resized))
+        refuse_unreachable(whole, (step for step in steps if isinstance(step, Prune)))
         if pruning.depths is not None:
             refuse_depths(start.network, pruning.depths)
-    if image_size is not None:
-        refuse_larger(start.network, image_size, recovery, "--image-size")
     loaded = Load(weights=str(model), sha256=file_digest(model))
     drawn = split_seed(seed, start.provenance)
     recipe = Recipe.parse({"steps": (loaded, *resized, *steps), "seed": drawn}, "prune")

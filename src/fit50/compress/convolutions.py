@@ -41,18 +41,19 @@ class Convolution(NamedTuple):
 
 
 def convolutions(network: Network, found: tuple[Group, ...]) -> tuple[Convolution, ...]:
-    """Every call of a convolution on one image of each input, but those of gates, whose maps are one pixel.
+    """Every call of a convolution on one image of each input, but those on the one pixel that gates make of a map.
 
     Args:
         network: that holds them.
         found: its groups.
     """
     module, images = on_meta(network)
+    gates = {slot.key for group in found if group.field is None for slot in group.slots}
     calls: list[tuple[str, Layer]] = []
 
     def note(name: str, layer: nn.Conv2d, given: Tensor) -> None:
         height, width = given.shape[2:]
-        if height * width > 1:
+        if height * width > 1 or f"{name}.weight" not in gates:
             kernel, stride = layer.kernel_size[0], layer.stride[0]
             shape = Layer(layer.in_channels, layer.out_channels, kernel, stride, height, width, layer.groups)
             calls.append((f"{name}.weight", shape))

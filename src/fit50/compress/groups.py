@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import mean
 
 import torch
 from torch import Tensor
@@ -52,6 +53,12 @@ class Group:
     field: str | None
     slots: tuple[Slot, ...]
     makers: tuple[str, ...]
+
+    @property
+    def channels(self) -> float:
+        """How many channels of its makers one of them stands for: more than one in grouped convolutions."""
+        made = [slot for slot in self.slots if slot.dim == 0 and slot.key.removesuffix(".weight") in self.makers]
+        return mean(slot.each for slot in made)
 
     def step(self, multiple: int) -> int:
         """By how many the width must grow for every dimension to stay a multiple of ``multiple``."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fit50.compress.groups import Group
 from fit50.data.split import Split
 from fit50.nn.deployed import Normalize
+from fit50.nn.resnet import PerInputNorm
 from fit50.weights.checkpoint import Checkpoint
 
 _Maker = nn.BatchNorm2d | nn.Conv2d
@@ -53,16 +54,20 @@ def saliency(
     normalize = [Normalize(image) for image in checkpoint.network.inputs]
     module.to(memory_format=torch.channels_last)
     scores = {name: torch.zeros(len(part.weight)) for name, part in parts.items()}
+    slopes: dict[str, Tensor] = {}
     if kind == "fisher":
         for name, part in parts.items():
-            part.register_forward_hook(_watching(partial(_add_squares, scores[name])))
+            part.register_forward_hook(_watching(partial(_add_slopes, slopes, name)))
     for inputs, labels in images.batches(batch):
         module.zero_grad()
+        slopes.clear()
         logits = module(*(f(pixels) for f, pixels in zip(normalize, inputs, strict=True)))
         torch.autograd.backward(F.cross_entropy(logits, labels, reduction="sum"))
         if kind == "taylor":
             for name, part in parts.items():
                 scores[name] += _slope(part).div(len(labels)).square() * len(labels)
+        for name, slope in slopes.items():
+            scores[name] += slope.square().sum(0)
     return {name: score / len(images) for name, score in scores.items()}
 
 
@@ -77,18 +82,23 @@ def _norms(group: Group, tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def _watching(note: Callable[[Tensor, Tensor], None]) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-    """A forward hook that has the output and its gradient (N, C, H, W) noted as soon as that is known."""
+    """A forward hook that has the output and its gradient (N, C, H, W) noted as soon as that is known.
+
+    What a norm for each of two inputs makes of the second one's is noted by that one's own.
+    """
 
     def hook(part: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        if isinstance(part, PerInputNorm) and part.current:
+            return
         kept = made.detach().clone()  # ReLU may work in place
         made.register_hook(lambda gradient: note(kept, gradient))  # type: ignore[no-untyped-call]
 
     return hook
 
 
-def _add_squares(total: Tensor, output: Tensor, gradient: Tensor) -> None:
-    """Adds every image's squared slope of the loss along the output's channels to ``total`` (C,)."""
-    total += (output * gradient).sum((2, 3)).square().sum(0)
+def _add_slopes(slopes: dict[str, Tensor], name: str, output: Tensor, gradient: Tensor) -> None:
+    """Adds every image's slope of the loss along the output's channels (N, C) to those of earlier calls."""
+    slopes[name] = slopes.get(name, 0) + (output * gradient).sum((2, 3))
 
 
 def _slope(part: _Maker) -> Tensor:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, assert_never
 
@@ -13,10 +12,10 @@ from torch import Tensor
 
 from fit50.compress.convolutions import convolutions
 from fit50.compress.cut import cut
-from fit50.compress.groups import Group
+from fit50.compress.groups import Group, groups, narrowed
 from fit50.compress.knapsack import choices, knapsack
 from fit50.compress.latency import latency_price
-from fit50.compress.widths import Spent, by_field, gmacs, unreachable, widths_within
+from fit50.compress.widths import Spent, by_field, gmacs, narrowest, unreachable, widths_within
 from fit50.data.images import Images
 from fit50.nn.cost import cost
 from fit50.runtimes import runtime
@@ -82,7 +81,9 @@ class Target:
                 def size(network: Network) -> float:
                     return _megaparameters(network) * BYTES[step.precision]
 
-                return self._corrected(partial(self._within, size), size(self.checkpoint.network))
+                network = self.checkpoint.network
+                least = size(narrowed(network, narrowest(self.found, step)))
+                return self._corrected(lambda most: self._within(size, max(most, least)), size(network))
             case "latency":
                 wired = convolutions(self.checkpoint.network, self.found)
                 threads = step.threads or physical_cores()
@@ -132,7 +133,7 @@ class Target:
         self.monitor.progress(f"prune to a {step.of}", _ATTEMPTS, _ATTEMPTS)
         below = [each for each in tried if each.share <= 1]
         best = max(below, key=lambda each: each.share) if below else min(tried, key=lambda each: each.share)
-        if best.share > 1 + _WITHIN:
+        if best.share > (1 if step.of == "size" else 1 + _WITHIN):  # a latency is never known better
             raise unreachable(step, best.after, best.before)
         found = (
             f"{best.before:.4g} to {best.after:.4g} {unit} in {step.runtime} {step.precision}, at most {best.most:.4g}"
@@ -180,6 +181,22 @@ class _Attempt(NamedTuple):
     def near(self) -> bool:
         """Whether it costs what is allowed, or little less."""
         return 1 - _WITHIN <= self.share <= 1
+
+
+def refuse_unreachable(network: Network, steps: Iterable[Prune]) -> None:
+    """Raises SpecError where prunings in a row cannot get to the GMACs or parameters that they ask for.
+
+    ``keep`` counts from ``network``. Nothing is said of sizes and latencies, which are measured, or of whole blocks,
+    whose importance is.
+    """
+    whole = network
+    for step in steps:
+        if step.measured or step.depths is not None:
+            return
+        spent = gmacs if step.of == "gmacs" else _megaparameters
+        network = narrowed(network, narrowest(groups(network), step))
+        if (least := spent(network)) > (step.most or (step.keep or 1) * spent(whole)):
+            raise unreachable(step, least, spent(whole))
 
 
 def _megaparameters(network: Network) -> float:

@@ -89,6 +89,11 @@ def widths_within(
     return at(high)
 
 
+def narrowest(found: tuple[Group, ...], step: Prune) -> dict[str, int]:
+    """The least of the widths that are allowed."""
+    return {field: allowed(same, step)[0] for field, same in by_field(found).items()}
+
+
 def unreachable(step: Prune, least: float, whole: float) -> SpecError:
     """What to say where the narrowest network costs ``least``, of ``whole``, which is more than the step allows."""
     noun = {"gmacs": "multiply-accumulates", "parameters": "parameters", "size": "megabytes", "latency": "milliseconds"}

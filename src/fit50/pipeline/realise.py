@@ -18,6 +18,7 @@ from fit50.spec.digest import digest
 from fit50.spec.errors import CheckpointError, SpecError
 from fit50.spec.files import write_text
 from fit50.spec.monitor import Monitor
+from fit50.spec.numerics import Float32
 from fit50.spec.recipe import Load, Morph, Prune, Quantize, Recipe, Resize, Step
 from fit50.spec.training import Teacher, Train
 from fit50.train import train
@@ -171,13 +172,13 @@ def step_seed(recipe: Recipe) -> int:
 
 
 def load(step: Load, classes: tuple[str, ...], seed: int) -> Checkpoint:
-    """Where a recipe starts, with a classifier for these classes. Raises CheckpointError."""
+    """Where a recipe starts, in float32, with a classifier for these classes. Raises CheckpointError."""
     if step.weights is None:
         assert step.network is not None
         head = step.network.head.model_copy(update={"classes": len(classes)})
         network = step.network.model_copy(update={"head": head})
         return Checkpoint(network, compose(network, seed=seed).state_dict(), classes)
-    return fit_classes(_file(step.weights, step.sha256, step), classes, seed)
+    return replace(fit_classes(_file(step.weights, step.sha256, step), classes, seed), numerics=Float32())
 
 
 def _file(weights: str, expected: str | None, step: Load | None = None) -> Checkpoint:
