@@ -73,6 +73,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "trained_float_validation": before.accuracy.percent,
         "drop": before.accuracy.percent - score.accuracy.percent,
         "test": outcome.test.percent,
+        "trials": [trial.model_dump(mode="json", exclude={"run"}) for trial in outcome.trials],
         "seconds": outcome.seconds,
     }
 

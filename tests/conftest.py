@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     with sshd(tmp_path_factory.mktemp("sshd")) as started, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(started.folder / "bin"), prepend=os.pathsep)
         yield started
+
+
+@pytest.fixture
+def without_torchao(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra ``qat`` is not installed."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchao"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torchao", None)
 
 
 @pytest.fixture(scope="session")

@@ -221,7 +221,8 @@ def test_the_rule_is_said_in_words(job: Finished) -> None:
     assert rule(max_drop=0.5) == "the fastest within the budget, at most 0.5 points below the best float file"
     assert rule(max_drop=None, min_accuracy=80) == "the fastest within the budget, at least 80 % on validation"
     assert rule(max_drop=None) == (
-        "the most accurate within the budget, int8 only where no float file is faster and, within chance, as accurate"
+        "the most accurate within the budget, int8 only where no faster float file is as accurate (within chance, if "
+        "it is of the same network)"
     )
 
 

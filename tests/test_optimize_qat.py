@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -113,10 +112,8 @@ def test_only_where_products_saturate_is_the_training_told(tmp_path: Path, monke
         assert ptq.max_drop == learned.max_drop == 100
 
 
-def test_a_missing_extra_is_said_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "torchao"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torchao", None)
+@pytest.mark.usefixtures("without_torchao")
+def test_a_missing_extra_is_said_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(MissingExtraError, match=r"fit50\[qat\]"):
         optimize(request(tmp_path / "nothing"), tmp_path / "runs", Monitor())
     assert not (tmp_path / "runs").exists()

@@ -186,11 +186,12 @@ def grow(job: Job, recipes: dict[str, Recipe], parts: Parts) -> tuple[Recipe, tu
 
 def _int8(job: Job, checkpoint: Checkpoint) -> Difference | None:
     """What int8 would probably change; None where no runtime makes such files of this network."""
-    device = job.request.device
-    if all(runtime(name, job.flags).refusal(checkpoint.network, device, "int8") for name in job.request.runtimes):
+    network, device, learned = checkpoint.network, job.request.device, job.request.effort.only_qat
+    chosen = (runtime(name, job.flags) for name in job.request.runtimes)
+    if all(each.refusal(network, device, "int8", learned=learned) for each in chosen):
         return None
-    learned, judges = job.dataset.split("train").take(_CALIBRATED, 0), job.dataset.split("val").take(JUDGES, 0)
-    return int8_difference(checkpoint, learned, judges, weight_bits(job.flags))
+    ranged, judges = job.dataset.split("train").take(_CALIBRATED, 0), job.dataset.split("val").take(JUDGES, 0)
+    return int8_difference(checkpoint, ranged, judges, weight_bits(job.flags))
 
 
 def start_recipe(job: Job, start: Network) -> Recipe:

@@ -210,6 +210,17 @@ def test_what_a_runtime_cannot_do_is_said_before_the_data_is_read(fit50: Fit50, 
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("without_torchao")
+def test_what_quantize_lacks_is_said_before_the_data_is_read(
+    fit50: Fit50, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("quantize", weights, tmp_path / "nowhere", "--output", tmp_path / "made", "--out", tmp_path / "runs")
+    with monkeypatch.context() as patch:
+        patch.setattr("fit50.runtimes.place._installed", lambda name: name != "openvino")
+        assert "this machine: expected the runtime openvino" in refused(fit50, *asked)
+    assert "fit50[qat]" in refused(fit50, *asked, "--method", "qat")
+
+
 def test_a_runtime_that_is_missing_is_said_before_the_data_is_read(
     fit50: Fit50, config: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 import pytest
 
 from fit50.compress import latency, prune, target
-from fit50.compress.target import refuse_unreachable
+from fit50.compress.widths import refuse_unreachable
 from fit50.data.dataset import Dataset
 from fit50.nn.cost import cost
 from fit50.runtimes.base import Bundle
@@ -147,6 +147,19 @@ def test_the_least_of_a_later_round_counts_from_the_first_network(before: Checkp
     share = cost(halfway.network).gmacs / cost(before.network).gmacs
     with pytest.raises(SpecError, match=rf"{share:.3f} of the multiply-accumulates is the least"):
         prune(halfway, step, digits, seed=0, whole=before)
+
+
+def test_a_size_of_which_most_depends_on_no_width(
+    before: Checkpoint, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = Bundle.size.fget
+    monkeypatch.setattr(Bundle, "size", property(lambda bundle: 5 + size(bundle)))
+    channels = 0.3 * cost(before.network).parameters / 1e6
+    step = Prune.parse({"most": 5.1 + channels, "of": "size", "runtime": "onnxruntime", "precision": "int8", **NARROW})
+    after = prune(before, step, digits, seed=0)
+    assert cost(after.network).parameters / 1e6 < 0.1 + channels
+    with pytest.raises(SpecError, match=r"5\.\d+ MB is the least"):
+        prune(before, step.model_copy(update={"most": 5.0}), digits, seed=0)
 
 
 def test_the_least_size_is_the_files_and_can_be_had(before: Checkpoint, digits: Dataset) -> None:

@@ -58,6 +58,11 @@ def test_a_latency_is_over_rounds_and_its_percentiles_over_calls() -> None:
     assert latency(rounds[:9]).p99 is None, "of 99 calls it would be the slowest"
 
 
+def test_of_nothing_there_are_no_scores() -> None:
+    """As where every file was refused."""
+    assert measure({}, 1) == {}
+
+
 def test_a_slower_file_is_measured_as_slower_and_in_turns(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[tuple[float, int]] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +16,19 @@ from tests.runtimes.conftest import trained
 
 from fit50.nn.deployed import Deployed, Normalize
 from fit50.runtimes import qat, runtime
-from fit50.runtimes.base import Calibration, Images, Probabilities
+from fit50.runtimes.base import Calibration, Images, Probabilities, saturates
 from fit50.runtimes.qat import Rounding, int8_graph, learned_ranges, trained_tensors
 from fit50.spec.blocks import CBAM, SE, Swish
-from fit50.spec.errors import CheckpointError, MissingExtraError, RuntimeRefusal
+from fit50.spec.errors import MissingExtraError, RuntimeRefusal
+from fit50.spec.machine import isa
 from fit50.spec.numerics import Int8, Learned
 from fit50.spec.runtimes import RuntimeName
 from fit50.weights.checkpoint import Checkpoint
 
 
-def seen(checkpoint: Checkpoint, images: list[Images], saturates: bool = False) -> Rounding:
-    """A module that has seen some images."""
-    module = Rounding(checkpoint, saturates).train()
+def seen(checkpoint: Checkpoint, images: list[Images]) -> Rounding:
+    """A module that has seen some images, and rounds as this processor's files do."""
+    module = Rounding(checkpoint, saturates(isa())).train()
     normalize = [Normalize(each) for each in checkpoint.network.inputs]
     with torch.no_grad():
         module(*(f(torch.from_numpy(array)) for f, array in zip(normalize, images, strict=True)))
@@ -135,15 +137,33 @@ def test_a_file_that_loses_too_much_is_refused(form: Checkpoint, images: list[Im
 
 
 def test_activations_have_7_bits_where_products_saturate(checkpoint: Checkpoint) -> None:
-    for saturates, steps in ((False, 255), (True, 127)):
-        found = {each.quant_max for each in qat._roundings(Rounding(checkpoint, saturates)).values()}
+    for seven, steps in ((False, 255), (True, 127)):
+        found = {each.quant_max for each in qat._roundings(Rounding(checkpoint, seven)).values()}
         assert found == {steps, 127}
+
+
+def test_the_int8_graph_of_the_same_weights_and_ranges_is_made_once(
+    form: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(qat, "deployed_graph", lambda module: made.append(module) or b"graph")
+    monkeypatch.setattr(qat, "_graph", lru_cache(maxsize=1)(qat._graph.__wrapped__))
+    numerics = form.numerics
+    assert isinstance(numerics, Int8) and numerics.learned is not None
+    strict = numerics.model_copy(update={"max_drop": numerics.max_drop / 2})
+    wider = {name: (least - 1, largest) for name, (least, largest) in numerics.learned.ranges.items()}
+    other = numerics.model_copy(update={"learned": numerics.learned.model_copy(update={"ranges": wider})})
+    for given, count in ((numerics, 1), (strict, 1), (other, 2)):
+        assert int8_graph(form, given, False) == b"graph"
+        assert len(made) == count
+    int8_graph(form, other, True)
+    assert len(made) == 3
 
 
 def test_ranges_of_another_network_are_refused(form: Checkpoint) -> None:
     assert isinstance(form.numerics, Int8)
     other = form.numerics.model_copy(update={"learned": Learned(ranges={"a": (0, 1)}, accuracy=1)})
-    with pytest.raises(CheckpointError, match=r"expected ranges of \d+ activations, found 1, or of others"):
+    with pytest.raises(RuntimeRefusal, match=r"expected ranges of \d+ activations, found 1, or of others"):
         int8_graph(form, other, False)
 
 

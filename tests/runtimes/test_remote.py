@@ -235,5 +235,8 @@ def test_without_the_runtime(server: Sshd, pretended: Reached, tmp_path: Path, b
 def test_a_runtime_that_is_missing_here(runtime: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fit50.runtimes.place._installed", lambda name: name != runtime)
     found = f"this machine: expected the runtime {runtime}, found openvino, onnxruntime"
-    with pytest.raises(DeviceError, match=rf"{found}.*; install it here \(pip install {package}\)"):
+    hint = r"or leave it out \(--set 'runtimes=\[openvino\]'\)"
+    with pytest.raises(DeviceError, match=rf"{found}.*; install it here \(pip install {package}\), {hint}"):
         place_of(Device(), ("openvino", runtime))
+    with pytest.raises(DeviceError, match=rf"{found}.*; install it here \(pip install {package}\)$"):
+        place_of(Device(), (runtime,))

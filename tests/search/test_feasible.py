@@ -19,6 +19,7 @@ from fit50.spec.network import Input, Network, Stem
 from fit50.spec.numerics import Precision
 from fit50.spec.outcome import Latency, Score
 from fit50.spec.presets import EFFORTS, resnet
+from fit50.spec.recipe import Quantize
 from fit50.spec.request import Budget, Request
 
 EFFORT = EFFORTS["quick"].model_copy(update={"keeps": (0.25, 0.5)})
@@ -82,6 +83,24 @@ def test_a_fraction_that_pruning_cannot_reach_is_refused_at_once(
     assert asked == []
 
 
+def test_a_fraction_that_only_rounds_reach(network: Network) -> None:
+    """Each may leave a tenth of a width."""
+    wide = resnet((1, 1), widths=(256, 256), stem=Stem(kind="low-resolution", out=256))
+    wide = wide.model_copy(update={"inputs": network.inputs})
+    shape, twice = Shape(None, 0.005), EFFORT.model_copy(update={"rounds": 2})
+    with pytest.raises(SpecError, match=r"keep=0\.005 cannot be reached"):
+        module._untrained(wide, shape, EFFORT)
+    small = module._untrained(wide, shape, twice).network
+    assert cost(small).gmacs <= 0.005 * cost(wide).gmacs
+
+
+def test_int8_by_training_is_measured_only_where_it_will_be_made(network: Network, tmp_path: Path) -> None:
+    learned = EFFORT.model_copy(update={"int8": (Quantize(method="qat"),)})
+    wish = request(size=1).model_copy(update={"effort": learned, "runtimes": ("executorch",)})
+    form = module._untrained(network, WHOLE, learned)
+    assert module._scores(form, "int8", wish, Place(), 1, tmp_path, {}) == {}
+
+
 def test_all_fit_once_the_largest_does(
     network: Network, measured: Callable[[Measured], list[tuple[float, str]]]
 ) -> None:
@@ -100,7 +119,7 @@ def test_fractions_too_slow_in_every_form_are_dropped(
 
 
 def test_a_precision_that_no_runtime_has_is_not_measured(network: Network) -> None:
-    form = module._untrained(network, WHOLE)
+    form = module._untrained(network, WHOLE, EFFORT)
     assert module._scores(form, "bf16", request(size=1), Place(), 1, NOWHERE, {}) == {}
 
 
@@ -111,7 +130,7 @@ def test_what_only_the_export_refuses_is_not_measured(
         raise RuntimeRefusal("onnxruntime: not this one")
 
     monkeypatch.setattr(OnnxRuntime, "export", refused)
-    form, reasons = module._untrained(network, Shape(None, 0.5)), {}
+    form, reasons = module._untrained(network, Shape(None, 0.5), EFFORT), {}
     assert module._scores(form, "int8", request(size=1), Place(), 1, tmp_path, reasons) == {}
     assert reasons == {"onnxruntime int8": "onnxruntime: not this one"}
     with pytest.raises(BudgetError, match="not made: onnxruntime: not this one"):
@@ -196,7 +215,7 @@ def test_real_files_are_measured_once(network: Network, tmp_path: Path, monkeypa
 
 
 def test_a_real_file_is_larger_in_float_than_in_int8_allows(network: Network, tmp_path: Path) -> None:
-    form = module._untrained(network, Shape(None, 0.5))
+    form = module._untrained(network, Shape(None, 0.5), EFFORT)
     precisions: tuple[Precision, ...] = ("float32", "int8")
     scores = {
         precision: module._scores(form, precision, request(size=1), Place(), 1, tmp_path, {})["onnxruntime"]

@@ -66,12 +66,17 @@ def quantize(
     from fit50.pipeline.store import Store
     from fit50.report.damage import damage_text
     from fit50.runtimes import runtime as runtime_named
+    from fit50.runtimes.qat import refuse_missing
+    from fit50.runtimes.remote import place_of
     from fit50.weights.foreign import load_weights, refuse_other_classes
 
     _refuse_existing(output)
     checkpoint, chosen = load_weights(model), runtime_named(runtime)
     if refusal := chosen.refusal(checkpoint.network, Device(), step.to, learned=step.trains):
         raise RuntimeRefusal(refusal)
+    place_of(Device(), (runtime,))  # refuses what is not installed before the data is read
+    if step.trains:
+        refuse_missing()
     drawn = split_seed(seed, checkpoint.provenance)
     screen = Screen()
     dataset = resident(data, checkpoint.network, out, drawn, screen, pair)

@@ -110,7 +110,7 @@ def prune(
         recovery = edited(edit(trained, "epochs", recover), known["train"])
     from fit50.compress.depth import refuse_depths
     from fit50.compress.groups import groups
-    from fit50.compress.target import refuse_unreachable
+    from fit50.compress.widths import refuse_unreachable
     from fit50.search.space import pruning_rounds, refuse_larger
     from fit50.weights.foreign import load_weights
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, assert_never
@@ -12,12 +12,11 @@ from torch import Tensor
 
 from fit50.compress.convolutions import convolutions
 from fit50.compress.cut import cut
-from fit50.compress.groups import Group, groups, narrowed
+from fit50.compress.groups import Group, narrowed
 from fit50.compress.knapsack import choices, knapsack
 from fit50.compress.latency import latency_price
-from fit50.compress.widths import Spent, by_field, gmacs, narrowest, unreachable, widths_within
+from fit50.compress.widths import by_field, counted, gmacs, megaparameters, unreachable, widths_within
 from fit50.data.images import Images
-from fit50.nn.cost import cost
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle, Calibration, refuse
 from fit50.runtimes.measure import measure
@@ -72,18 +71,17 @@ class Target:
         if step.measured:
             refuse(runtime(step.runtime), self._form(self.whole))
         match step.of:
-            case "gmacs":
-                return self._counted(gmacs), {}
-            case "parameters":
-                return self._counted(_megaparameters), {}
+            case "gmacs" | "parameters":
+                return self._counted(), {}
             case "size":
 
                 def size(network: Network) -> float:
-                    return _megaparameters(network) * BYTES[step.precision]
+                    return megaparameters(network) * BYTES[step.precision]
 
                 network = self.checkpoint.network
-                least = size(narrowed(network, narrowest(self.found, step)))
-                return self._corrected(lambda most: self._within(size, max(most, least)), size(network))
+                return self._corrected(
+                    lambda most: widths_within(network, step, self.found, self.scores, size, most), size(network)
+                )
             case "latency":
                 wired = convolutions(self.checkpoint.network, self.found)
                 threads = step.threads or physical_cores()
@@ -95,12 +93,13 @@ class Target:
             case _:
                 assert_never(step.of)
 
-    def _counted(self, spent: Spent) -> Widths:
-        return self._within(spent, self.step.most or (self.step.keep or 1) * spent(self.whole.network))
-
-    def _within(self, spent: Spent, most: float) -> Widths:
+    def _counted(self) -> Widths:
         network, whole = self.checkpoint.network, self.whole.network
-        return widths_within(network, self.step, self.found, self.scores, spent, most, whole)
+        spent, most = counted(self.step, whole)
+        widths = widths_within(network, self.step, self.found, self.scores, spent, most)
+        if (least := spent(narrowed(network, widths))) > most:
+            raise unreachable(self.step, least, spent(whole))
+        return widths
 
     def _corrected(self, choose: Callable[[float], Widths], foreseen: float) -> tuple[Widths, dict[str, str]]:
         """The widths that ``choose`` gives for that foreseen cost at which the measured one is right.
@@ -112,13 +111,14 @@ class Target:
         left = gmacs(self.checkpoint.network) / gmacs(self.whole.network)
         aim = foreseen * min(1, (step.keep or 1) / left)
         full = {field: same[0].width for field, same in by_field(self.found).items()}
+        allowed = 1 if step.of == "size" else 1 + _WITHIN  # a latency is never known better
         with tempfile.TemporaryDirectory() as folder:
             whole = self._exported(self.whole, Path(folder) / "whole")
             for attempt in range(_ATTEMPTS):
                 self.monitor.progress(f"prune to a {step.of}", attempt, _ATTEMPTS)
                 widths = choose(aim)
                 if not tried or widths != tried[-1].widths:
-                    pruned = self._exported(cut(self.checkpoint, self.scores, widths), Path(folder) / f"{attempt}")
+                    pruned = self._pruned(widths, Path(folder) / f"{attempt}")
                     tried.append(self._attempt(widths, whole, pruned))
                 elif tried[-1].share > 1:  # the model saw no way to be a little faster
                     aim *= 1 - _WITHIN
@@ -129,11 +129,18 @@ class Target:
                     tried[-1] = self._attempt(widths, whole, pruned)
                     if tried[-1].near:
                         break
-                aim *= (1 - _WITHIN / 2) / tried[-1].share
+                right = 1 - _WITHIN / 2
+                if step.of == "size":  # of which a part depends on no width
+                    aim -= tried[-1].after - right * tried[-1].most
+                else:
+                    aim *= right / tried[-1].share
+            if all(each.share > allowed for each in tried):
+                widths = choose(0)
+                tried.append(self._attempt(widths, whole, self._pruned(widths, Path(folder) / "narrowest")))
         self.monitor.progress(f"prune to a {step.of}", _ATTEMPTS, _ATTEMPTS)
         below = [each for each in tried if each.share <= 1]
         best = max(below, key=lambda each: each.share) if below else min(tried, key=lambda each: each.share)
-        if best.share > (1 if step.of == "size" else 1 + _WITHIN):  # a latency is never known better
+        if best.share > allowed:
             raise unreachable(step, best.after, best.before)
         found = (
             f"{best.before:.4g} to {best.after:.4g} {unit} in {step.runtime} {step.precision}, at most {best.most:.4g}"
@@ -141,6 +148,9 @@ class Target:
         if not best.near:
             found += f" asked for; {len(tried)} attempts came no nearer from below"
         return best.widths, {step.of: found}
+
+    def _pruned(self, widths: Widths, folder: Path) -> Bundle:
+        return self._exported(cut(self.checkpoint, self.scores, widths), folder)
 
     def _exported(self, checkpoint: Checkpoint, folder: Path) -> Bundle:
         calibration = Calibration(self.images.pixels, self.images.pixels, self.images.labels, max_drop=100)
@@ -181,23 +191,3 @@ class _Attempt(NamedTuple):
     def near(self) -> bool:
         """Whether it costs what is allowed, or little less."""
         return 1 - _WITHIN <= self.share <= 1
-
-
-def refuse_unreachable(network: Network, steps: Iterable[Prune]) -> None:
-    """Raises SpecError where prunings in a row cannot get to the GMACs or parameters that they ask for.
-
-    ``keep`` counts from ``network``. Nothing is said of sizes and latencies, which are measured, or of whole blocks,
-    whose importance is.
-    """
-    whole = network
-    for step in steps:
-        if step.measured or step.depths is not None:
-            return
-        spent = gmacs if step.of == "gmacs" else _megaparameters
-        network = narrowed(network, narrowest(groups(network), step))
-        if (least := spent(network)) > (step.most or (step.keep or 1) * spent(whole)):
-            raise unreachable(step, least, spent(whole))
-
-
-def _megaparameters(network: Network) -> float:
-    return cost(network).parameters / 1e6

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from fit50.compress.groups import Group, narrowed
+from fit50.compress.groups import Group, groups, narrowed
 from fit50.nn.cost import cost
 from fit50.spec.errors import SpecError
 from fit50.spec.network import Network
@@ -21,6 +21,17 @@ Spent = Callable[[Network], float]
 def gmacs(network: Network) -> float:
     """Billions of multiply-accumulates for one image."""
     return cost(network).gmacs
+
+
+def megaparameters(network: Network) -> float:
+    """Millions of parameters."""
+    return cost(network).parameters / 1e6
+
+
+def counted(step: Prune, whole: Network) -> tuple[Spent, float]:
+    """What a step counts, GMACs or parameters, and how much of it is allowed; ``keep`` is a fraction of ``whole``'s."""
+    spent = gmacs if step.of == "gmacs" else megaparameters
+    return spent, step.most or (step.keep or 1) * spent(whole)
 
 
 def by_field(found: tuple[Group, ...]) -> dict[str, list[Group]]:
@@ -49,22 +60,14 @@ def widths_within(
     step: Prune,
     found: tuple[Group, ...],
     scores: Mapping[str, Tensor],
-    spent: Spent = gmacs,
-    most: float | None = None,
-    whole: Network | None = None,
+    spent: Spent,
+    most: float,
 ) -> dict[str, int]:
     """The widest widths whose network costs at most ``most``, by bisection on one ranking of all channels.
 
-    By default that is ``step.keep`` of what ``whole`` costs, which is by default the network. Groups that share a width
-    rank as one.
-
-    Raises SpecError where the narrowest network costs more.
+    Groups that share a width rank as one. Where even the narrowest network costs more, its widths.
     """
     shared = by_field(found)
-    before = spent(whole or network)
-    if most is None:
-        assert step.keep is not None
-        most = step.keep * before
     if spent(network) <= most:
         return {field: same[0].width for field, same in shared.items()}
     options = {field: allowed(same, step) for field, same in shared.items()}
@@ -78,8 +81,6 @@ def widths_within(
         return {field: min(options[field], key=lambda width: (abs(width - left[field]), -width)) for field in shared}
 
     low, high = 0, len(order)
-    if (least := spent(narrowed(network, at(high)))) > most:
-        raise unreachable(step, least, before)
     while high - low > 1:
         middle = (low + high) // 2
         if spent(narrowed(network, at(middle))) > most:
@@ -89,9 +90,21 @@ def widths_within(
     return at(high)
 
 
-def narrowest(found: tuple[Group, ...], step: Prune) -> dict[str, int]:
-    """The least of the widths that are allowed."""
-    return {field: allowed(same, step)[0] for field, same in by_field(found).items()}
+def refuse_unreachable(network: Network, steps: Iterable[Prune]) -> None:
+    """Raises SpecError where prunings in a row cannot get to the GMACs or parameters that they ask for.
+
+    ``keep`` counts from ``network``. Nothing is said of sizes and latencies, which are measured, or of whole blocks,
+    whose importance is.
+    """
+    whole = network
+    for step in steps:
+        if step.measured or step.depths is not None:
+            return
+        spent, most = counted(step, whole)
+        narrowest = {field: allowed(same, step)[0] for field, same in by_field(groups(network)).items()}
+        network = narrowed(network, narrowest)
+        if (least := spent(network)) > most:
+            raise unreachable(step, least, spent(whole))
 
 
 def unreachable(step: Prune, least: float, whole: float) -> SpecError:

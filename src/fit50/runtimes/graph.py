@@ -33,7 +33,7 @@ _TOLERANCES: dict[Precision, float] = {"float32": 1e-3, "bf16": 0.05, "fp16": 0.
 """How far a probability may lie from the golden one on another device."""
 
 
-class _Weights:
+class Weights:
     """A checkpoint that equals any other with the same network and the same tensors, whatever its numerics."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -43,7 +43,7 @@ class _Weights:
         return hash(digest(self.checkpoint.network))
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Weights):
+        if not isinstance(other, Weights):
             return NotImplemented
         mine, theirs = self.checkpoint.tensors, other.checkpoint.tensors
         alike = self.checkpoint.network == other.checkpoint.network and mine.keys() == theirs.keys()
@@ -55,11 +55,11 @@ def onnx_graph(checkpoint: Checkpoint) -> bytes:
 
     The last one is kept, since several runtimes and precisions start from the same weights.
     """
-    return _graph(_Weights(checkpoint))
+    return _graph(Weights(checkpoint))
 
 
 @lru_cache(maxsize=1)
-def _graph(weights: _Weights) -> bytes:
+def _graph(weights: Weights) -> bytes:
     return deployed_graph(weights.checkpoint.module())
 
 

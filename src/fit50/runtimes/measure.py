@@ -7,9 +7,10 @@ import math
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import count, islice
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -54,13 +55,14 @@ def in_turns(turns: Mapping[K, Callable[[], T]]) -> Iterator[dict[K, T]]:
 
     Each round begins with another.
     """
-    names = list(turns)
-    for start in count():
+    names = deque(turns)
+    while True:
         found = {}
-        for name in names[start % len(names) :] + names[: start % len(names)]:
+        for name in names:
             time.sleep(_REST)
             found[name] = turns[name]()
         yield found
+        names.rotate(-1)
 
 
 def measure(

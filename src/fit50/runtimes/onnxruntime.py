@@ -80,7 +80,6 @@ class OnnxRuntime:
 
         refuse(self, checkpoint)
         ort = optional("onnxruntime", needed_for="exporting to ONNX Runtime", extra="train")
-        model = onnx_graph(checkpoint)
         if checkpoint.numerics.kind == "int8":
             given, inputs = int8_calibration(calibration, self.name), input_names(checkpoint.network)
             if checkpoint.numerics.learned is not None:
@@ -92,8 +91,11 @@ class OnnxRuntime:
             else:
                 from fit50.runtimes.onnxruntime_int8 import quantized
 
+                model = onnx_graph(checkpoint)
                 model, layers = quantized(ort, model, inputs, given, layer_names(model), saturates(self._flags))
             checkpoint = replace(checkpoint, provenance={**(checkpoint.provenance or {}), "int8": layers})
+        else:
+            model = onnx_graph(checkpoint)
         model = onnx_file(model, checkpoint)
         return write_bundle(
             checkpoint,

@@ -111,10 +111,8 @@ class OpenVino:
         refuse(self, checkpoint)
         ov = optional("openvino", needed_for="exporting to OpenVINO", extra="train")
         core = ov.Core()
-        graph = onnx_graph(checkpoint)
-        model = core.read_model(graph)
         if checkpoint.numerics.kind == "int8":
-            given, names = int8_calibration(calibration, self.name), layer_names(graph)
+            given = int8_calibration(calibration, self.name)
             if checkpoint.numerics.learned is not None:
                 from fit50.runtimes.qat import int8_graph, within
 
@@ -125,8 +123,13 @@ class OpenVino:
             else:
                 from fit50.runtimes.openvino_int8 import quantized
 
-                model, layers = quantized(core, model, given, names, saturates(self._flags))
+                graph = onnx_graph(checkpoint)
+                model, layers = quantized(
+                    core, core.read_model(graph), given, layer_names(graph), saturates(self._flags)
+                )
             checkpoint = replace(checkpoint, provenance={**(checkpoint.provenance or {}), "int8": layers})
+        else:
+            model = core.read_model(onnx_graph(checkpoint))
         for key, text in said(checkpoint).items():
             model.set_rt_info(text, ["fit50", key])
         precision = checkpoint.numerics.kind

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import onnx
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from fit50.nn.resnet import ResNet
 from fit50.runtimes.base import optional
-from fit50.runtimes.graph import deployed_graph
-from fit50.spec.errors import CheckpointError, RuntimeRefusal
+from fit50.runtimes.graph import Weights, deployed_graph
+from fit50.spec.errors import RuntimeRefusal
 from fit50.spec.numerics import Int8
 from fit50.weights.checkpoint import Checkpoint
 
@@ -110,25 +110,34 @@ def learned_ranges(tensors: Mapping[str, Tensor]) -> dict[str, tuple[float, floa
 def int8_graph(checkpoint: Checkpoint, numerics: Int8, saturates: bool) -> bytes:
     """The deployed graph (uint8 images in, probabilities out, any batch) as a serialised ONNX model, weights in int8.
 
+    The last one is kept, since several runtimes start from it.
+
     Args:
         checkpoint: with weights that were trained for it.
         numerics: the checkpoint's, with the activations' ranges.
         saturates: as for ``Rounding``.
 
     Raises:
-        CheckpointError: the ranges are those of other activations than this network's.
+        RuntimeRefusal: the ranges are those of other activations than this network's.
     """
     learned = numerics.learned
     assert learned is not None
+    return _graph(Weights(checkpoint), tuple(learned.ranges.items()), saturates)
+
+
+@lru_cache(maxsize=1)
+def _graph(weights: Weights, ranges: tuple[tuple[str, tuple[float, float]], ...], saturates: bool) -> bytes:
+    checkpoint = weights.checkpoint
     module = Rounding(checkpoint, saturates).eval()
     roundings = _roundings(module.graph)
     activations = {name: each for name, each in roundings.items() if not each.is_per_channel}
-    if activations.keys() != learned.ranges.keys():
-        raise CheckpointError(
-            f"qat: expected ranges of {len(activations)} activations, found {len(learned.ranges)}, or of others; they "
-            "were learned for another network or by another version of torchao: quantise again"
+    if activations.keys() != {name for name, _ in ranges}:
+        raise RuntimeRefusal(
+            f"qat: expected ranges of {len(activations)} activations, found {len(ranges)}, or of others; they were "
+            "learned for another network or by another version of torchao: install that, or quantise again into "
+            "another folder"
         )
-    for name, (least, largest) in learned.ranges.items():
+    for name, (least, largest) in ranges:
         observer = activations[name].activation_post_process
         observer.min_val.fill_(least)
         observer.max_val.fill_(largest)

@@ -56,14 +56,16 @@ def place_of(device: Device, runtimes: Iterable[str] = ()) -> Place:
     return there
 
 
-def _refuse_missing(runtimes: Iterable[str], place: Place, name: str, where: str) -> None:
+def _refuse_missing(runtimes: tuple[str, ...], place: Place, name: str, where: str) -> None:
     known = [each for each in place.facts.runtimes if each != "torch"]
     for runtime in runtimes:
         if runtime not in known:
             package = "onnxruntime-gpu" if runtime == "onnxruntime-cuda" else f"'fit50[{runtime}]'"
+            others = ", ".join(each for each in runtimes if each in known)
+            without = f", or leave it out (--set 'runtimes=[{others}]')" if others else ""
             raise DeviceError(
                 f"{name}: expected the runtime {runtime}, found {', '.join(known) or 'none'}; install it {where} "
-                f"(pip install {package}), or leave it out (--set 'runtimes=[{', '.join(known)}]')"
+                f"(pip install {package}){without}"
             )
 
 

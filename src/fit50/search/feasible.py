@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from fit50.compress.groups import groups, narrowed
-from fit50.compress.widths import widths_within
+from fit50.compress.widths import counted, refuse_unreachable, widths_within
 from fit50.nn.compose import compose
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle, Calibration
 from fit50.runtimes.graph import golden_images
 from fit50.runtimes.place import Place
 from fit50.search.objective import excesses
-from fit50.search.space import Shape, shapes
+from fit50.search.space import Shape, pruning_rounds, shapes
 from fit50.spec.digest import digest
 from fit50.spec.errors import BudgetError, RuntimeRefusal
 from fit50.spec.files import write_text
@@ -30,7 +30,7 @@ from fit50.spec.network import Network
 from fit50.spec.numerics import Precision, uncalibrated
 from fit50.spec.outcome import Score
 from fit50.spec.recipe import Prune
-from fit50.spec.request import Budget, Request
+from fit50.spec.request import Budget, Effort, Request
 from fit50.weights.checkpoint import Checkpoint
 
 
@@ -49,7 +49,7 @@ def feasible(
     wanted, budget = shapes(request.effort), _generous(request.budget)
     for shape in wanted:
         if shape.keep == wanted[-1].keep:
-            _untrained(network, shape)  # refuses what pruning cannot reach
+            _untrained(network, shape, request.effort)  # refuses what pruning cannot reach
     if budget.latency is None and budget.size is None and budget.memory is None:
         return wanted
     passed: list[Shape] = []
@@ -61,7 +61,7 @@ def feasible(
         if any(shape.within(larger) for larger in in_float):
             passed.append(shape)
             continue
-        untrained = _untrained(network, shape)
+        untrained = _untrained(network, shape, request.effort)
         for precision in get_args(Precision):
             scores = _scores(untrained, precision, request, place, threads, figures, refused)
             fits = [name for name, score in scores.items() if not excesses(score, budget, None)]
@@ -94,13 +94,17 @@ class _Untrained:
         return compose(self.network).state_dict()
 
 
-def _untrained(network: Network, shape: Shape) -> _Untrained:
-    """The network in a shape, where that is pruned with all its groups narrowed alike."""
-    network = shape.of(network)
+def _untrained(network: Network, shape: Shape, effort: Effort) -> _Untrained:
+    """The network in a shape, where that is pruned with all its groups narrowed alike. Raises SpecError."""
+    whole = network = shape.of(network)
     if shape.keep < 1:
-        found = groups(network)
-        scores = {group.name: torch.linspace(0, 1, group.width) for group in found}
-        network = narrowed(network, widths_within(network, Prune(keep=shape.keep), found, scores))
+        rounds = pruning_rounds(Prune(keep=shape.keep), effort.rounds, None, begun=1)
+        steps = [step for step in rounds if isinstance(step, Prune)]
+        refuse_unreachable(whole, steps)
+        for step in steps:
+            found = groups(network)
+            scores = {group.name: torch.linspace(0, 1, group.width) for group in found}
+            network = narrowed(network, widths_within(network, step, found, scores, *counted(step, whole)))
     return _Untrained(network)
 
 
@@ -124,7 +128,8 @@ def _scores(
     missing = []
     for name in request.runtimes:
         chosen = runtime(name, device.isa)
-        if chosen.refusal(network, request.device, precision):
+        learned = precision == "int8" and request.effort.only_qat
+        if chosen.refusal(network, request.device, precision, learned=learned):
             continue
         key = hashlib.sha256(" ".join([*identity, name]).encode()).hexdigest()[:16]
         kept[name] = figures / f"{key}.json"
@@ -142,7 +147,7 @@ def _scores(
                 except RuntimeRefusal as error:  # which only the attempt shows
                     refused[f"{each.name} {precision}"] = str(error)
                     del kept[each.name]
-            found = place.measure(bundles, threads, rounds=5, batch=1, memory=memory) if bundles else {}
+            found = place.measure(bundles, threads, rounds=5, batch=1, memory=memory)
         for measured, score in found.items():
             write_text(kept[measured], score.model_dump_json())
     return {name: Score.read(path) for name, path in kept.items()}

@@ -75,7 +75,8 @@ def choice_rule(request: Request) -> str:
     if bounds:
         return f"the fastest within the budget, {' and '.join(bounds)}"
     return (
-        "the most accurate within the budget, int8 only where no float file is faster and, within chance, as accurate"
+        "the most accurate within the budget, int8 only where no faster float file is as accurate (within chance, if "
+        "it is of the same network)"
     )
 
 

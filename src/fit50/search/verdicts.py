@@ -50,7 +50,7 @@ def judge(
         elif over:
             found, reason = "over-budget", over
         elif candidate.name in offered:
-            found, reason = "front", "no other file is faster, smaller and more accurate"
+            found, reason = "front", "no other file within the budget is faster, smaller and more accurate"
         elif outpaced(candidate, within, answers):
             found, reason = "dominated", "a file in float is faster and as accurate"
         else:

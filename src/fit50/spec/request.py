@@ -152,6 +152,11 @@ class Effort(Value):
     sizes: tuple[PositiveInt, ...] = ()
     int8: tuple[Quantize, ...] = Field((Quantize(),), min_length=1)
 
+    @property
+    def only_qat(self) -> bool:
+        """Whether every int8 file is made by training."""
+        return all(step.trains for step in self.int8)
+
     @model_validator(mode="after")
     def _int8_ways_differ_in_method(self) -> Effort:
         methods = [step.method for step in self.int8]
