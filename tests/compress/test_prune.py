@@ -15,7 +15,7 @@ from torch import Tensor
 from fit50.compress import prune
 from fit50.compress.groups import Group, groups, narrowed
 from fit50.compress.prune import recalibrated
-from fit50.compress.widths import counted, refuse_unreachable, widths_within
+from fit50.compress.widths import counted_widths
 from fit50.data.dataset import Dataset
 from fit50.nn.cost import cost
 from fit50.nn.deployed import Normalize
@@ -93,7 +93,7 @@ def test_widths_are_allowed_ones(keep: float, multiple: int, floor: float) -> No
     network = preset("resnet26").sized(64)
     found = groups(network)
     step = Prune(keep=keep, multiple=multiple, floor=floor)
-    widths = widths_within(network, step, found, random_scores(found), *counted(step, network))
+    widths = counted_widths(network, step, found, random_scores(found), network)
     assert keep - 0.05 < ratio(narrowed(network, widths), network) <= keep
     for group in found:
         assert widths[group.name] % multiple == 0
@@ -110,10 +110,10 @@ def test_the_floor_is_rounded_up(floor: float, least: int, narrow: Narrow) -> No
     step = Prune(keep=0.95, multiple=1, floor=floor)
     if floor == 1.0:
         with pytest.raises(SpecError, match=r"1\.000 of the multiply-accumulates is the least"):
-            refuse_unreachable(network, [step])
+            counted_widths(network, step, found, scores, network)
         return
     step = Prune(keep=ratio(_with_inner(network, least), network) + 1e-9, multiple=1, floor=floor)
-    assert widths_within(network, step, found, scores, *counted(step, network)) == {
+    assert counted_widths(network, step, found, scores, network) == {
         **{group.name: group.width for group in found},
         "layer1.0.inner0": least,
     }
@@ -129,7 +129,7 @@ def test_channels_of_equal_importance_do_not_go_all_at_once(narrow: Narrow) -> N
     found = groups(network)
     scores = {group.name: torch.ones(group.width) for group in found}
     step = Prune(keep=0.5, multiple=4, floor=0.05)
-    widths = widths_within(network, step, found, scores, *counted(step, network))
+    widths = counted_widths(network, step, found, scores, network)
     assert 0.45 < ratio(narrowed(network, widths), network) <= 0.5
 
 
@@ -137,7 +137,7 @@ def test_a_width_that_is_no_multiple_stays_or_shrinks(narrow: Narrow) -> None:
     network = narrow((1,), width=20)
     found = groups(network)
     step = Prune(keep=0.95)
-    widths = widths_within(network, step, found, random_scores(found), *counted(step, network))
+    widths = counted_widths(network, step, found, random_scores(found), network)
     assert all(widths[group.name] in (group.width, *range(16, group.width, 16)) for group in found)
 
 

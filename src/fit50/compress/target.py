@@ -12,10 +12,10 @@ from torch import Tensor
 
 from fit50.compress.convolutions import convolutions
 from fit50.compress.cut import cut
-from fit50.compress.groups import Group, narrowed
+from fit50.compress.groups import Group
 from fit50.compress.knapsack import choices, knapsack
 from fit50.compress.latency import latency_price
-from fit50.compress.widths import by_field, counted, gmacs, megaparameters, unreachable, widths_within
+from fit50.compress.widths import by_field, counted_widths, gmacs, megaparameters, unreachable, widths_within
 from fit50.data.images import Images
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle, Calibration, refuse
@@ -72,7 +72,8 @@ class Target:
             refuse(runtime(step.runtime), self._form(self.whole))
         match step.of:
             case "gmacs" | "parameters":
-                return self._counted(), {}
+                network, whole = self.checkpoint.network, self.whole.network
+                return counted_widths(network, step, self.found, self.scores, whole), {}
             case "size":
 
                 def size(network: Network) -> float:
@@ -92,14 +93,6 @@ class Target:
                 )
             case _:
                 assert_never(step.of)
-
-    def _counted(self) -> Widths:
-        network, whole = self.checkpoint.network, self.whole.network
-        spent, most = counted(self.step, whole)
-        widths = widths_within(network, self.step, self.found, self.scores, spent, most)
-        if (least := spent(narrowed(network, widths))) > most:
-            raise unreachable(self.step, least, spent(whole))
-        return widths
 
     def _corrected(self, choose: Callable[[float], Widths], foreseen: float) -> tuple[Widths, dict[str, str]]:
         """The widths that ``choose`` gives for that foreseen cost at which the measured one is right.

@@ -90,6 +90,20 @@ def widths_within(
     return at(high)
 
 
+def counted_widths(
+    network: Network, step: Prune, found: tuple[Group, ...], scores: Mapping[str, Tensor], whole: Network
+) -> dict[str, int]:
+    """The widest widths with the GMACs or parameters that a step allows; ``whole`` is what it keeps a fraction of.
+
+    Raises SpecError where the narrowest network has more.
+    """
+    spent, most = counted(step, whole)
+    widths = widths_within(network, step, found, scores, spent, most)
+    if (least := spent(narrowed(network, widths))) > most:
+        raise unreachable(step, least, spent(whole))
+    return widths
+
+
 def refuse_unreachable(network: Network, steps: Iterable[Prune]) -> None:
     """Raises SpecError where prunings in a row cannot get to the GMACs or parameters that they ask for.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fit50.compress.groups import groups, narrowed
-from fit50.compress.widths import counted, refuse_unreachable, widths_within
+from fit50.compress.widths import counted_widths
 from fit50.nn.compose import compose
 from fit50.runtimes import runtime
 from fit50.runtimes.base import Bundle, Calibration
@@ -99,12 +99,10 @@ def _untrained(network: Network, shape: Shape, effort: Effort) -> _Untrained:
     whole = network = shape.of(network)
     if shape.keep < 1:
         rounds = pruning_rounds(Prune(keep=shape.keep), effort.rounds, None, begun=1)
-        steps = [step for step in rounds if isinstance(step, Prune)]
-        refuse_unreachable(whole, steps)
-        for step in steps:
+        for step in (step for step in rounds if isinstance(step, Prune)):
             found = groups(network)
             scores = {group.name: torch.linspace(0, 1, group.width) for group in found}
-            network = narrowed(network, widths_within(network, step, found, scores, *counted(step, whole)))
+            network = narrowed(network, counted_widths(network, step, found, scores, whole))
     return _Untrained(network)
 
 
