@@ -7,8 +7,8 @@ a seed are measured in turns, with one image. Between the two files of a way tha
 interpolated, linearly in the latency's logarithm. The accuracy is that of the test images, which nothing is chosen by.
 
 fit50 prunes by ``Prune(of="latency")``. Torch-Pruning 1.6 prunes globally, coupled channels together, with Taylor and
-with group-norm importance, rounded to 8 channels and, for Taylor, to 16, never more than nine tenths of a layer (as
-fit50's floor); which of its ratios leads to which latency is interpolated from a few that are measured in turns.
+with group-norm importance, rounded to 8 channels, never more than nine tenths of a layer (as fit50's floor); which of
+its ratios leads to which latency is interpolated from a few that are measured in turns.
 
     pip install torch-pruning==1.6.1
     python benchmarks/pruning.py --out runs/pruning --json benchmarks/pruning.json
@@ -66,7 +66,6 @@ RATIOS = (0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.88)
 SAMPLES, FLOOR, ROUNDS = 1024, 0.1, 40
 RIVALS: dict[str, tuple[type, int]] = {
     "Torch-Pruning, Taylor, 8": (tp.importance.GroupTaylorImportance, 8),
-    "Torch-Pruning, Taylor, 16": (tp.importance.GroupTaylorImportance, 16),
     "Torch-Pruning, norm, 8": (tp.importance.GroupMagnitudeImportance, 8),
 }
 WAYS = ("fit50", *RIVALS)
