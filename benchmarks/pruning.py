@@ -64,9 +64,9 @@ KEEPS = {0.7: 0.68, 0.5: 0.48, 0.35: 0.33, 0.25: 0.23}
 RATIOS = (0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.88)
 """Of Torch-Pruning, whose latencies are measured."""
 SAMPLES, FLOOR, ROUNDS = 1024, 0.1, 40
-RIVALS: dict[str, tuple[type, int]] = {
-    "Torch-Pruning, Taylor, 8": (tp.importance.GroupTaylorImportance, 8),
-    "Torch-Pruning, norm, 8": (tp.importance.GroupMagnitudeImportance, 8),
+RIVALS: dict[str, type] = {
+    "Torch-Pruning, Taylor, 8": tp.importance.GroupTaylorImportance,
+    "Torch-Pruning, norm, 8": tp.importance.GroupMagnitudeImportance,
 }
 WAYS = ("fit50", *RIVALS)
 K = TypeVar("K", str, float)
@@ -104,7 +104,7 @@ def shares(whole: Checkpoint, others: Mapping[K, Checkpoint], threads: int) -> d
 
 def pruned_by_rival(whole: Checkpoint, way: str, ratio: float, images: Dataset, seed: int) -> Checkpoint:
     """What Torch-Pruning leaves at a ratio of channels, as a checkpoint."""
-    kind, multiple = RIVALS[way]
+    kind = RIVALS[way]
     module = copy.deepcopy(whole.module()).eval()
     normalize = Normalize(INPUT)
     if kind is tp.importance.GroupTaylorImportance:
@@ -118,7 +118,7 @@ def pruned_by_rival(whole: Checkpoint, way: str, ratio: float, images: Dataset, 
         global_pruning=True,
         pruning_ratio=ratio,
         max_pruning_ratio=1 - FLOOR,
-        round_to=multiple,
+        round_to=8,
         ignored_layers=[module.fc],
     ).step()
     tensors = {key: tensor.detach().clone() for key, tensor in module.state_dict().items()}
