@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from fit50.compress import qat
 from fit50.compress.quantize import calibration, quantize
 from fit50.data.dataset import Dataset
+from fit50.runtimes.base import Calibration
 from fit50.spec.errors import RuntimeRefusal
 from fit50.spec.network import Network
 from fit50.spec.numerics import Half, Int8
@@ -74,6 +76,18 @@ def test_training_rounds_as_the_processor_asks_for(
     step = Quantize(method="qat", epochs=1, saturates=saturates)
     with pytest.raises(RuntimeRefusal, match=f"^{saturates}$"):
         quantize(lived_in(narrow((1,)), classes=digits.classes), step, digits, saved=tmp_path / "state")
+
+
+def test_training_is_judged_by_validation_images_and_reads_no_others_for_that(
+    narrow: Narrow, lived_in: LivedIn, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Calibration] = []
+    module = sys.modules[quantize.__module__]  # its name in the package is the function's
+    monkeypatch.setattr(module, "trained_to_round", lambda *a, **k: given.append(a[3]))
+    quantize(lived_in(narrow((1,)), classes=digits.classes), Quantize(method="qat"), digits, saved=tmp_path / "state")
+    (judges,) = given
+    assert judges.images == ()
+    assert np.array_equal(judges.labels, digits.split("val").labels)
 
 
 def test_half_precision_needs_no_images(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:

@@ -32,7 +32,8 @@ def quantize(
     Args:
         checkpoint: in float.
         step: what for, and how.
-        dataset: QAT learns from its training split; nothing else is read.
+        dataset: QAT learns from its training split, and remembers the float network's accuracy on its validation
+            split; otherwise only its identity and its length are asked for.
         seed: decides what is random in QAT.
         saved: where QAT keeps its state; only QAT needs it.
         monitor: told of its progress.
@@ -47,8 +48,7 @@ def quantize(
     if step.method == "ptq":
         return post
     assert saved is not None
-    judges = calibration(post, dataset, seed=seed)
-    assert judges is not None
+    judges = _judges(dataset, step.max_drop, seed)
     return trained_to_round(post, step, dataset, judges, seed=seed, saved=saved, monitor=monitor or Monitor())
 
 
@@ -60,8 +60,13 @@ def calibration(checkpoint: Checkpoint, dataset: Dataset, *, seed: int) -> Calib
         case Float32() | Half():
             return None
         case Int8(samples=samples, max_drop=max_drop, learned=learned):
-            validation = dataset.split("val")
-            if not isinstance(validation, Images):
-                validation = validation.take(_JUDGES, seed)
             images = () if learned else dataset.split("train").take(samples, seed).pixels
-            return Calibration(images, validation.pixels, validation.labels, max_drop)
+            return replace(_judges(dataset, max_drop, seed), images=images)
+
+
+def _judges(dataset: Dataset, max_drop: float, seed: int) -> Calibration:
+    """The validation images alone."""
+    validation = dataset.split("val")
+    if not isinstance(validation, Images):
+        validation = validation.take(_JUDGES, seed)
+    return Calibration((), validation.pixels, validation.labels, max_drop)
