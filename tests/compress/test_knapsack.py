@@ -91,8 +91,9 @@ def test_the_narrowest_is_what_is_left_where_nothing_fits(narrow: Narrow) -> Non
     found = groups(network)
     scores = {group.name: torch.ones(group.width) for group in found}
     given = choices(found, scores, Prune(keep=0.5, multiple=4))
-    widths = knapsack(given, convolutions(network, found), multiplications, 0)
-    assert widths == {field: choice.widths[0] for field, choice in given.items()}
+    narrowest = {field: choice.widths[0] for field, choice in given.items()}
+    assert knapsack(given, convolutions(network, found), multiplications, 0) == narrowest
+    assert knapsack(given, convolutions(network, found), lambda layer: 1.0, 0) == narrowest, "though it saves nothing"
 
 
 def test_a_group_of_a_grouped_convolution_loses_all_its_channels() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,6 +56,16 @@ def clockwork(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return measured
 
 
+@pytest.fixture
+def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is exported: a file is what ``clockwork`` asks of it."""
+
+    def exported(_: target.Target, checkpoint: Checkpoint, __: Path) -> SimpleNamespace:
+        return SimpleNamespace(manifest=SimpleNamespace(gmacs=cost(checkpoint.network).gmacs))
+
+    monkeypatch.setattr(target.Target, "_exported", exported)
+
+
 @pytest.fixture(scope="module")
 def before(narrow: Narrow, lived_in: LivedIn) -> Checkpoint:
     return lived_in(narrow((1,), width=64), classes=("a", "b", "c", "d"))
@@ -92,6 +104,7 @@ def test_the_latency_is_the_files(
     assert len(clockwork) <= 12
 
 
+@pytest.mark.usefixtures("unwritten")
 def test_a_lucky_measurement_is_not_believed(
     before: Checkpoint, digits: Dataset, clockwork: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +128,7 @@ def test_a_lucky_measurement_is_not_believed(
     assert float(found[2]) / float(found[0]) == pytest.approx(shares[-1], rel=1e-3)
 
 
+@pytest.mark.usefixtures("unwritten")
 def test_a_fraction_may_be_one_of_an_earlier_network(
     before: Checkpoint, digits: Dataset, clockwork: list[float]
 ) -> None:
@@ -128,6 +142,7 @@ def test_a_fraction_may_be_one_of_an_earlier_network(
     assert 0.57 * float(found[0]) <= float(found[2]) <= 0.6 * float(found[0])
 
 
+@pytest.mark.usefixtures("unwritten")
 def test_what_is_fast_enough_stays(before: Checkpoint, digits: Dataset, clockwork: list[float]) -> None:
     after = prune(before, Prune.parse({"most": 1000, "of": "latency", **NARROW}), digits, seed=0)
     assert after.network == before.network
@@ -159,13 +174,44 @@ def test_a_size_of_which_most_depends_on_no_width(
     assert 0.95 * float(found[-1]) <= float(found[2]) <= float(found[-1])
 
 
+@pytest.mark.usefixtures("unwritten")
+@pytest.mark.parametrize("most", [1.05, 1.1, 1.15, 1.25])
 def test_a_latency_of_which_most_depends_on_no_width(
+    most: float, before: Checkpoint, digits: Dataset, clockwork: list[float]
+) -> None:
+    step = Prune.parse({"most": most, "of": "latency", **NARROW})
+    found = (prune(before, step, digits, seed=0).provenance or {})["latency"].split()
+    assert 0.95 * most <= float(found[2]) <= most
+    assert len(clockwork) <= 12, "six measurements, by turns"
+
+
+@pytest.mark.usefixtures("unwritten")
+def test_the_narrowest_is_tried_where_nothing_else_is_fast_enough(
     before: Checkpoint, digits: Dataset, clockwork: list[float]
 ) -> None:
-    """Where the attempts come down too slowly, the narrowest is tried before it is said to be too slow."""
-    step = Prune.parse({"most": 1.05, "of": "latency", **NARROW})
-    found = (prune(before, step, digits, seed=0).provenance or {})["latency"].split()
-    assert float(found[2]) <= 1.05 < clockwork[-3]
+    """The least that there is is offered, up to 5 % above what was asked for, and then said to be above."""
+    with pytest.raises(SpecError, match="cannot be reached") as refused:
+        prune(before, Prune.parse({"most": 0.1, "of": "latency", **NARROW}), digits, seed=0)
+    found = re.search(r"group, (\S+) ms is the least", str(refused.value))
+    assert found is not None
+    least = float(found[1])
+    after = prune(before, Prune.parse({"most": 0.97 * least, "of": "latency", **NARROW}), digits, seed=0)
+    said = (after.provenance or {})["latency"]
+    assert float(said.split()[2]) == pytest.approx(least, rel=1e-3)
+    assert said.endswith("came to no less, the narrowest network among them")
+    with pytest.raises(SpecError, match="cannot be reached"):
+        prune(before, Prune.parse({"most": 0.94 * least, "of": "latency", **NARROW}), digits, seed=0)
+
+
+@pytest.mark.usefixtures("unwritten")
+def test_the_narrowest_is_tried_where_the_attempts_come_down_too_slowly(
+    before: Checkpoint, digits: Dataset, clockwork: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "_ATTEMPTS", 2)
+    step = Prune.parse({"most": 1.1, "of": "latency", **NARROW})
+    said = (prune(before, step, digits, seed=0).provenance or {})["latency"]
+    assert float(said.split()[2]) < 1.05
+    assert said.endswith("asked for; 3 attempts came no nearer from below")
 
 
 def test_the_least_size_is_the_files_and_can_be_had(before: Checkpoint, digits: Dataset) -> None:
@@ -191,6 +237,7 @@ def test_rounds_that_cannot_get_there_are_refused_by_counting() -> None:
     refuse_unreachable(network, [Prune.parse({"keep": 0.01, "of": "latency"})])
 
 
+@pytest.mark.usefixtures("unwritten")
 def test_steps_too_coarse_are_said(before: Checkpoint, digits: Dataset, clockwork: list[float]) -> None:
     step = Prune.parse({"keep": 0.95, "of": "latency", **NARROW, "multiple": 128, "floor": 0.1})
     after = prune(before, step, digits, seed=0)

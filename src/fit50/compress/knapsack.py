@@ -79,4 +79,4 @@ def knapsack(
         widths[field], left = given[field].widths[at[field]], left - saved
         for other in beside[field] & given.keys():
             offers[other] = moves(other)
-    return widths
+    return widths if left <= most else {field: choice.widths[0] for field, choice in given.items()}
