@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from fit50.compress.damage import JUDGES
-from fit50.compress.groups import groups
 from fit50.compress.sensitivity import int8_difference
 from fit50.data.dataset import open_dataset
 from fit50.evaluate.intervals import accuracy
@@ -24,7 +23,7 @@ from fit50.runtimes.base import Bundle, sha256, weight_bits
 from fit50.runtimes.qat import refuse_missing
 from fit50.runtimes.remote import place_of
 from fit50.search.deploy import deploy
-from fit50.search.feasible import feasible
+from fit50.search.feasible import feasible, refuse_fractions
 from fit50.search.job import Job, fewer_bits, int8_drop
 from fit50.search.objective import sentence
 from fit50.search.space import WHOLE, Shape, grown, shrunk
@@ -32,7 +31,7 @@ from fit50.search.start import refuse_other_splits, refuse_runtimes, start_netwo
 from fit50.search.trials import Trained, tried
 from fit50.search.verdicts import judge
 from fit50.spec.digest import digest
-from fit50.spec.errors import BudgetError, RuntimeRefusal, TrainingDiverged
+from fit50.spec.errors import RuntimeRefusal, TrainingDiverged, UserError
 from fit50.spec.files import write_text
 from fit50.spec.machine import physical_cores
 from fit50.spec.monitor import Monitor, Parts
@@ -57,6 +56,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     Raises:
         DataError: the images cannot be used.
         DeviceError: the device cannot be reached, or lacks a runtime.
+        SpecError: pruning cannot reach a fraction of ``effort.keeps``.
         BudgetError: nothing can meet the budget; the nearest that can be met is named.
         RuntimeRefusal: a runtime cannot run the network.
     """
@@ -69,8 +69,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     refuse_runtimes(request, place.facts.environment.isa, start)
     if learned:
         refuse_missing()
-    if request.effort.keeps:
-        groups(start)  # refuses what cannot be pruned before anything is read
+    refuse_fractions(start, request.effort)  # and what cannot be pruned, before anything is read
     folder = job_folder(request, out)
     dataset = open_dataset(
         request.data,
@@ -155,7 +154,7 @@ def feasible_shapes(job: Job, start: Network) -> tuple[Shape, ...]:
         shapes = feasible(
             start.model_copy(update={"head": head}), job.request, job.place, job.threads, figures, job.monitor
         )
-    except BudgetError:
+    except UserError:
         for name in ("request.yaml", "splits.json"):
             (job.folder / name).unlink(missing_ok=True)
         with suppress(OSError):

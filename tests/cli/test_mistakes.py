@@ -143,6 +143,7 @@ def test_a_budget_that_cannot_be_met(fit50: Fit50, config: Path, out: Path, monk
         (("--set", "runtimes=[]"), "runtimes"),
         (("--set", "network.activation"), "expected PATH=VALUE"),
         (("--effort.train.teacher", "{after: 5}"), "teacher.after"),
+        (("--effort.keeps", "[0.0001]"), "prune: keep=0.0001 cannot be reached"),
     ],
 )
 def test_a_wrong_option(fit50: Fit50, photos: Path, out: Path, words: tuple[str, ...], said: str) -> None:

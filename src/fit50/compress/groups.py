@@ -55,7 +55,7 @@ class Group:
     makers: tuple[str, ...]
 
     @property
-    def channels(self) -> float:
+    def each(self) -> float:
         """How many channels of its makers one of them stands for: more than one in grouped convolutions."""
         made = [slot for slot in self.slots if slot.dim == 0 and slot.key.removesuffix(".weight") in self.makers]
         return mean(slot.each for slot in made)

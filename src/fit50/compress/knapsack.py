@@ -31,7 +31,7 @@ def choices(found: tuple[Group, ...], scores: Mapping[str, Tensor], step: Prune)
     result = {}
     for field, same in by_field(found).items():
         widths = allowed(same, step)
-        channels = sum(group.channels for group in same)
+        channels = sum(group.each for group in same)
         worst = (channels * ascending(same, scores).double().cumsum(0)).tolist()
         lost = tuple(worst[same[0].width - width - 1] if width < same[0].width else 0.0 for width in widths)
         result[field] = Choice(widths, lost)

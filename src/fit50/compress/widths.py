@@ -28,7 +28,7 @@ def megaparameters(network: Network) -> float:
     return cost(network).parameters / 1e6
 
 
-def counted(step: Prune, whole: Network) -> tuple[Spent, float]:
+def _counted(step: Prune, whole: Network) -> tuple[Spent, float]:
     """What a step counts, GMACs or parameters, and how much of it is allowed; ``keep`` is a fraction of ``whole``'s."""
     spent = gmacs if step.of == "gmacs" else megaparameters
     return spent, step.most or (step.keep or 1) * spent(whole)
@@ -97,7 +97,7 @@ def counted_widths(
 
     Raises SpecError where the narrowest network has more.
     """
-    spent, most = counted(step, whole)
+    spent, most = _counted(step, whole)
     widths = widths_within(network, step, found, scores, spent, most)
     if (least := spent(narrowed(network, widths))) > most:
         raise unreachable(step, least, spent(whole))
@@ -114,7 +114,7 @@ def refuse_unreachable(network: Network, steps: Iterable[Prune]) -> None:
     for step in steps:
         if step.measured or step.depths is not None:
             return
-        spent, most = counted(step, whole)
+        spent, most = _counted(step, whole)
         narrowest = {field: allowed(same, step)[0] for field, same in by_field(groups(network)).items()}
         network = narrowed(network, narrowest)
         if (least := spent(network)) > most:

@@ -31,7 +31,7 @@ def exported(
 ) -> Bundle:
     """The bundle of a run's checkpoint in a runtime, made (or refused) unless a call before has done so.
 
-    What was refused is tried again once the processor or the software is another.
+    What was refused is tried again once the machine, or its software, is another.
 
     Args:
         run: whose folder keeps the bundle, or the reason why there is none. Int8 for processors on which 8-bit products

@@ -43,13 +43,9 @@ def feasible(
     form is within the budget on its device; a smaller shape than one that passed in float32 passes too. What was
     measured is kept in the folder ``figures``, so another budget is answered without measuring it again.
 
-    Raises SpecError where pruning cannot reach a fraction, and BudgetError, with the nearest budget that can be met,
-    where none passes.
+    Raises BudgetError, with the nearest budget that can be met, where none passes.
     """
     wanted, budget = shapes(request.effort), _generous(request.budget)
-    for shape in wanted:
-        if shape.keep == wanted[-1].keep:
-            _untrained(network, shape, request.effort)  # refuses what pruning cannot reach
     if budget.latency is None and budget.size is None and budget.memory is None:
         return wanted
     passed: list[Shape] = []
@@ -75,6 +71,14 @@ def feasible(
     if not passed:
         raise BudgetError(_nearest(tried, refused, request, figures))
     return tuple(passed)
+
+
+def refuse_fractions(network: Network, effort: Effort) -> None:
+    """Raises SpecError where pruning that narrows all groups alike cannot reach the least fraction, at each size."""
+    wanted = shapes(effort)
+    for shape in wanted:
+        if shape.keep == wanted[-1].keep:
+            _untrained(network, shape, effort)
 
 
 def _generous(budget: Budget) -> Budget:
@@ -145,7 +149,7 @@ def _scores(
                 except RuntimeRefusal as error:  # which only the attempt shows
                     refused[f"{each.name} {precision}"] = str(error)
                     del kept[each.name]
-            found = place.measure(bundles, threads, rounds=5, batch=1, memory=memory)
+            found = place.measure(bundles, threads, rounds=5, batch=1, memory=memory) if bundles else {}
         for measured, score in found.items():
             write_text(kept[measured], score.model_dump_json())
     return {name: Score.read(path) for name, path in kept.items()}
