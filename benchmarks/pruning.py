@@ -38,7 +38,6 @@ from seeds import ahead, gathered
 
 from fit50.compress import prune
 from fit50.compress.groups import groups, narrowed
-from fit50.compress.prune import recalibrated
 from fit50.data.dataset import Dataset
 from fit50.evaluate.metrics import correct
 from fit50.nn.compose import initial
@@ -54,6 +53,7 @@ from fit50.spec.network import Input, Network
 from fit50.spec.recipe import Prune
 from fit50.spec.training import AdamW, Augment, Teacher, Train
 from fit50.train import train
+from fit50.train.statistics import recalibrated
 from fit50.train.teachers import ModuleTeacher
 from fit50.weights.checkpoint import Checkpoint
 

@@ -14,11 +14,9 @@ from torch import Tensor
 
 from fit50.compress import prune
 from fit50.compress.groups import Group, groups, narrowed
-from fit50.compress.prune import recalibrated
 from fit50.compress.widths import counted_widths
 from fit50.data.dataset import Dataset
 from fit50.nn.cost import cost
-from fit50.nn.deployed import Normalize
 from fit50.spec.blocks import SE, Bottleneck
 from fit50.spec.errors import DataError, SpecError
 from fit50.spec.network import Network
@@ -175,41 +173,6 @@ def test_the_seed_decides_the_images(narrow: Narrow, lived_in: LivedIn, digits: 
     assert first.network == again.network
     assert all(torch.equal(first.tensors[key], again.tensors[key]) for key in first.tensors)
     assert not torch.equal(first.tensors["bn1.running_mean"], other.tensors["bn1.running_mean"])
-
-
-def test_new_statistics_are_the_images_own(narrow: Narrow, lived_in: LivedIn, digits: Dataset) -> None:
-    checkpoint = lived_in(narrow((1, 1), dropout=0.5))
-    images = digits.split("train").take(33, 0)  # two batches of 16, and one image that has no variance of its own
-    after = recalibrated(checkpoint, images, batch=16)
-    maps: list[Tensor] = []
-    module = checkpoint.module()
-    module.conv1.register_forward_hook(lambda *call: maps.append(call[2]))
-    for (pixels,), _ in images.batches(16):
-        module(Normalize(checkpoint.network.inputs[0])(pixels))
-    means = torch.stack([found.mean((0, 2, 3)) for found in maps[:2]]).mean(0)
-    variances = torch.stack([found.var((0, 2, 3)) for found in maps[:2]]).mean(0)
-    torch.testing.assert_close(after.tensors["bn1.running_mean"], means, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(after.tensors["bn1.running_var"], variances, rtol=1e-4, atol=1e-5)
-    counts = {tensor.item() for key, tensor in after.tensors.items() if key.endswith("num_batches_tracked")}
-    assert counts == {2}
-    for key, tensor in checkpoint.tensors.items():
-        changed = key.rsplit(".", 1)[1] in ("running_mean", "running_var", "num_batches_tracked")
-        assert torch.equal(after.tensors[key], tensor) != changed, key
-
-
-def test_both_inputs_have_statistics_and_none_is_hidden(lived_in: LivedIn) -> None:
-    checkpoint = lived_in(EVERY["two inputs, gated early, either may be missing"])
-    pairs = dataset(checkpoint.network, 16).split("train")
-    first, again = (recalibrated(checkpoint, pairs).tensors for _ in range(2))
-    assert all(torch.equal(first[key], tensor) for key, tensor in again.items())
-    batch, _ = next(pairs.batches(16))
-    module = checkpoint.module()
-    for conv, norm, image, pixels in (
-        (module.conv1, "bn1", checkpoint.network.inputs[0], batch[0]),
-        (module.get_submodule("second.conv1"), "second.bn1", checkpoint.network.inputs[1], batch[1]),
-    ):
-        mean = conv(Normalize(image)(pixels)).mean((0, 2, 3))
-        torch.testing.assert_close(first[f"{norm}.running_mean"], mean, rtol=1e-4, atol=1e-5)
 
 
 def test_blocks_go_first_and_then_channels_of_the_whole_cost(

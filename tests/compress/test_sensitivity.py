@@ -11,7 +11,6 @@ import torch
 from tests.compress import zoo
 from tests.contracts.networks import photographs
 
-from fit50.compress.prune import recalibrated
 from fit50.compress.sensitivity import int8_difference, probe
 from fit50.data.dataset import Dataset
 from fit50.data.images import Images
@@ -20,6 +19,7 @@ from fit50.spec import presets
 from fit50.spec.damage import Probe
 from fit50.spec.monitor import Monitor
 from fit50.spec.network import Network
+from fit50.train.statistics import recalibrated
 from fit50.weights.checkpoint import Checkpoint
 
 LivedIn = Callable[..., Checkpoint]

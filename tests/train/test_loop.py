@@ -292,7 +292,7 @@ def test_a_loss_that_is_not_finite_takes_the_training_back_with_a_lower_rate(
     listener, teacher, saved = Listener(), Explosion(at=5), tmp_path / "saved"
     after = run(start, step, few, saved, listener, teaching=teacher, save_seconds=0)
     back = "back to what was kept in saved, at 0.25 of the learning rate"
-    assert listener.said == [f"the loss is no longer finite: {back}"]
+    assert listener.said[0] == f"the loss is no longer finite: {back}"
     assert listener.steps[:8] == [(1, 9), (2, 9), (3, 9), (4, 9), (5, 9), (6, 9), (5, 9), (6, 9)]
     assert [facts["epoch"] for facts in listener.epochs] == [1, 2, 3]
     assert all(np.isfinite(float(str(facts["loss"]))) for facts in listener.epochs)
@@ -321,7 +321,7 @@ def test_weights_that_the_last_step_broke_are_no_result(start: Checkpoint, few: 
     step = SHORT.model_copy(update={"epochs": 1, "clip": None})
     after = run(start, step, few, tmp_path / "saved", listener, build=kept)
     assert all(tensor.isfinite().all() for tensor in after.tensors.values())
-    assert len(listener.said) == 1
+    assert ["no longer finite" in line for line in listener.said] == [True, False]
 
 
 def test_a_batch_larger_than_the_dataset_is_the_dataset(start: Checkpoint, few: Dataset, tmp_path: Path) -> None:
@@ -518,7 +518,7 @@ def test_a_batch_too_large_for_memory_goes_through_in_pieces(
     step = SHORT.model_copy(update={"epochs": 1})
     found = run(start, step, few, tmp_path / "a", listener)
     assert seen == [8, 4, *[2] * 12]
-    assert [line.split(": ")[1] for line in listener.said] == [
+    assert [line.split(": ")[1] for line in listener.said[:-1]] == [
         f"batches of 8 go through in {pieces} pieces from here on" for pieces in (2, 4)
     ]
     accumulated = run(start, step.model_copy(update={"accumulate": 4}), few, tmp_path / "b")

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-from torch import nn
-
 from fit50.compress.cut import cut
 from fit50.compress.depth import shallower
 from fit50.compress.groups import groups
 from fit50.compress.importance import importance
 from fit50.compress.target import Target
 from fit50.data.dataset import Dataset
-from fit50.data.split import Split
 from fit50.nn.cost import cost
-from fit50.nn.deployed import Normalize
 from fit50.spec.errors import DataError
 from fit50.spec.monitor import Monitor
 from fit50.spec.recipe import Prune
+from fit50.train.statistics import recalibrated
 from fit50.weights.checkpoint import Checkpoint
 
 
@@ -61,19 +57,3 @@ def prune(
         **measured,
     }
     return replace(pruned, provenance={**(checkpoint.provenance or {}), **report})
-
-
-def recalibrated(checkpoint: Checkpoint, images: Split, batch: int = 64) -> Checkpoint:
-    """The checkpoint with batch statistics estimated anew, as the average over the images' batches."""
-    module = checkpoint.module().to(memory_format=torch.channels_last)
-    normalize = [Normalize(image) for image in checkpoint.network.inputs]
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.reset_running_stats()
-            part.momentum = None  # a plain average over all batches
-            part.train()
-    with torch.no_grad():
-        for inputs, labels in images.batches(batch):
-            if len(labels) > 1:
-                module(*(f(pixels) for f, pixels in zip(normalize, inputs, strict=True)))
-    return checkpoint.with_(tensors={key: tensor.contiguous() for key, tensor in module.state_dict().items()})

@@ -8,7 +8,6 @@ from typing import cast
 
 import torch
 
-from fit50.compress.prune import recalibrated
 from fit50.data.dataset import Dataset
 from fit50.nn.resnet import ResNet
 from fit50.runtimes.base import Calibration
@@ -19,10 +18,9 @@ from fit50.spec.numerics import Int8, Learned
 from fit50.spec.recipe import Quantize
 from fit50.spec.training import SGD, Teacher, Train
 from fit50.train import train
+from fit50.train.statistics import SAMPLES, recalibrated
 from fit50.train.teachers import teaching
 from fit50.weights.checkpoint import Checkpoint
-
-_STATISTICS = 1024  # training images that batch statistics are estimated anew from
 
 
 def trained_to_round(
@@ -62,7 +60,7 @@ def trained_to_round(
         teacher=teacher,
     )
     learned = train(
-        recalibrated(checkpoint, dataset.split("train").take(_STATISTICS, seed)),
+        recalibrated(checkpoint, dataset.split("train").take(SAMPLES, seed)),
         training,
         dataset,
         seed=seed,

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fit50.data.augment import augment, mix
 from fit50.data.draws import draw
@@ -27,6 +28,7 @@ from fit50.train.feed import Feed, Indices, drawn
 from fit50.train.losses import class_weights, supervised, targets
 from fit50.train.optim import averaged, freeze, frozen, optimizer, rate, set_drop_path, sharpened
 from fit50.train.snapshot import State
+from fit50.train.statistics import SETTLED
 from fit50.train.teachers import Teaching, cached
 from fit50.weights.checkpoint import Checkpoint
 
@@ -128,6 +130,12 @@ class Learner:
         """The checkpoint with what was learned; every activation has reached its end."""
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in self._kept().state_dict().items()}
         return checkpoint.with_(network=checkpoint.network.settled(), tensors=tensors)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the batch statistics can be believed: held ones can, and those of many steps."""
+        learns = any(isinstance(part, _BatchNorm) for part in self.state.module.modules())
+        return not learns or frozen(1.0, self.step) or self.feed.total >= SETTLED
 
     def close(self) -> None:
         """Leaves the teacher as it was."""

@@ -27,6 +27,7 @@ from fit50.train.learner import LOWER, Learner
 from fit50.train.memory import reused
 from fit50.train.products import products
 from fit50.train.snapshot import State
+from fit50.train.statistics import SAMPLES, recalibrated
 from fit50.train.stopping import stop_requests
 from fit50.train.teachers import Teaching
 from fit50.weights.checkpoint import Checkpoint
@@ -60,7 +61,9 @@ def train(
 
     Every step draws from a seed of its own, so that a training resumed after any step ends, on the CPU, with the same
     bits. A loss that is no longer finite takes the training back to what was last kept, with a lower rate. An
-    activation that has a ``start`` is annealed, and the result's network has it at its end.
+    activation that has a ``start`` is annealed, and the result's network has it at its end. After few steps, running
+    averages of batch statistics still hold what was before (at worst, an annealed activation's beginning): those of a
+    training of less than 200 steps are estimated anew from training images.
 
     Args:
         checkpoint: where to start; its inputs say the size of the images.
@@ -94,7 +97,12 @@ def train(
         lowered = learner.state.lowered = max(lowered, learner.state.lowered)
         try:
             _run(learner, dataset.split("val"), keep, monitor, save_seconds)
-            return learner.result(checkpoint)
+            result = learner.result(checkpoint)
+            if learner.settled:
+                return result
+            few = dataset.split("train").take(SAMPLES, seed)
+            monitor.say(f"batch statistics are estimated anew: {feed.total} steps are too few to settle them")
+            return recalibrated(result, few)
         except _NotFinite:
             monitor.record("not finite", {"step": learner.state.done, "lr": learner.rate})
             lowered, rate = lowered + 1, step.optimizer.lr * LOWER**lowered
