@@ -328,6 +328,23 @@ def test_an_output_that_is_a_folder(fit50: Fit50, photos: Path, tmp_path: Path) 
     assert "expected a file to write, found a folder" in refused(fit50, "train", photos, "--output", tmp_path)
 
 
+def test_an_output_that_holds_something_else(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:
+    """What the same command wrote before may be written again."""
+    output = tmp_path / "new.safetensors"
+    common = (weights, photos, "--output", output, "--out", tmp_path / "runs")
+    pruned = ("prune", *common, "--recover", "0", "--prune.multiple", "4", "--keep")
+    for _ in range(2):
+        assert fit50(*pruned, "0.5").code == 0
+    before = output.read_bytes()
+    for words in ((*pruned, "0.8"), ("morph", *common, "--depths", "2,1")):
+        ended = fit50(*words)
+        assert (ended.code, "expected a new file, found one that holds something else" in ended.err) == (2, True)
+        assert output.read_bytes() == before
+    output.write_bytes(b"precious")
+    assert fit50(*pruned, "0.5").code == 2
+    assert output.read_bytes() == b"precious"
+
+
 @pytest.mark.parametrize("verb", ["verify", "benchmark", "predict"])
 def test_too_few_threads(fit50: Fit50, tmp_path: Path, verb: str) -> None:
     images = (tmp_path / "a.png",) if verb == "predict" else ()

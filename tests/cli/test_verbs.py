@@ -268,14 +268,15 @@ def test_files_trained_through_the_rounding_are_judged_by_the_images_that_the_ne
     """Of a stream, some are drawn."""
     seeds = []
 
-    def judged(checkpoint: Checkpoint, dataset: Dataset, *, seed: int) -> Calibration | None:
+    def judged(dataset: Dataset, max_drop: float, seed: int) -> Calibration:
         seeds.append(seed)
         if len(seeds) == 2:
             raise DataError("enough")
-        return calibration(checkpoint, dataset, seed=seed)
+        return given(dataset, max_drop, seed)
 
     module = sys.modules[calibration.__module__]
-    monkeypatch.setattr(module, "calibration", judged)
+    given = module._judges
+    monkeypatch.setattr(module, "_judges", judged)
     monkeypatch.setattr(module, "trained_to_round", lambda checkpoint, *given, **named: checkpoint)
     asked = ("quantize", weights, photos, "--method", "qat", "--seed", "5", "--out", tmp_path / "runs")
     assert fit50(*asked, "--output", tmp_path / "int8").err.endswith("error: enough\n")

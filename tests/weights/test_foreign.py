@@ -116,13 +116,22 @@ def test_old_files_lack_a_counter_and_halves_become_floats(tmp_path: Path, tenso
     assert found.module()(torch.rand(1, 3, 32, 32)).dtype == torch.float32
 
 
+@pytest.mark.parametrize("content", [b"hello world\n" * 20, b"\x89PNG\r\n\x1a\n" + bytes(99), b""])
+def test_what_is_no_file_of_weights_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="expected a state dict of tensors, found a file that cannot") as refused:
+        load_weights(path)
+    assert "code" not in str(refused.value)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_code_in_a_file_does_not_run(tmp_path: Path, tensors: dict[str, Tensor], zipped: bool, suffix: str) -> None:
     sentinel, path = tmp_path / "sentinel", tmp_path / f"malicious{suffix}"
     torch.save({"state_dict": tensors, "extra": Malicious(sentinel)}, path, _use_new_zipfile_serialization=zipped)
     for name in (str(path), f"caffe:{path}"):
-        with pytest.raises(CheckpointError, match="refused, for it holds more than tensors and could run code"):
+        with pytest.raises(CheckpointError, match="holds more than tensors and could run code: it names"):
             load_weights(name)
     assert not sentinel.exists()
     torch.load(path, weights_only=False)["extra"].close()

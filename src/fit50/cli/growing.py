@@ -7,7 +7,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fit50.cli.options import DryRun, Json, Pair, Seed, Set, emit, file_digest, network_edits, resident, split_seed
+from fit50.cli.options import (
+    DryRun,
+    Json,
+    Pair,
+    Seed,
+    Set,
+    emit,
+    file_digest,
+    network_edits,
+    refuse_other,
+    resident,
+    split_seed,
+)
 from fit50.cli.screen import Screen
 from fit50.spec.errors import CheckpointError
 from fit50.spec.recipe import Load, Morph, Recipe
@@ -49,8 +61,7 @@ def morph(
         steps = ", ".join(f"{growth.aspect.name} ({growth.aspect.exactness})" for growth in growths)
         emit(recipe.canonical(), f"would grow {steps} by:\n\n{recipe.yaml()}", as_json)
         return
-    if output.is_dir():
-        raise CheckpointError(f"{output}: expected a file to write, found a folder; choose another --output")
+    refuse_other(output)
     screen = Screen()
     dataset = resident(data, before.network, out, drawn, screen, pair)
     refuse_other_classes(before, dataset.classes, model)

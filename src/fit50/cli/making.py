@@ -18,13 +18,15 @@ from fit50.cli.options import (
     edited,
     emit,
     file_digest,
+    refuse_folder,
+    refuse_other,
     resident,
     settings,
     split_seed,
 )
 from fit50.cli.screen import Screen
-from fit50.spec.digest import edit
-from fit50.spec.errors import CheckpointError, SpecError
+from fit50.spec.digest import digest, edit
+from fit50.spec.errors import SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.presets import EFFORTS
 from fit50.spec.recipe import Load, Prune, Recipe, Resize
@@ -165,8 +167,7 @@ def make(
     from fit50.train.devices import devices, launched
     from fit50.weights.foreign import refuse_other_classes
 
-    if output.is_dir():
-        raise CheckpointError(f"{output}: expected a file to write, found a folder; choose another --output")
+    refuse_folder(output)
     used = devices(*asked)
     fabric = launched(used)
     screen = Screen() if fabric.is_global_zero else Monitor()
@@ -176,9 +177,11 @@ def make(
     assert network is not None
     with fabric.rank_zero_first():
         dataset = resident(data, network, out, recipe.seed, screen, pair)
+        learned = dataset
         for step in recipe.steps:
             if isinstance(step, Resize):
-                dataset.fitted(network.sized(step.size).inputs)
+                learned = dataset.fitted(network.sized(step.size).inputs)
+    refuse_other(output, digest(recipe), learned.identity)
     if start:
         refuse_other_classes(start, dataset.classes, str(first.weights))
     screen.say(dataset.audit.summary())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -11,7 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from fit50.spec.digest import edit_all, scalar
-from fit50.spec.errors import SpecError
+from fit50.spec.errors import CheckpointError, SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.recipe import Edit, Prune
 from fit50.spec.request import Budget, Effort
@@ -104,6 +105,31 @@ def file_digest(weights: Path | str) -> str:
     from fit50.weights.origin import local_file
 
     return sha256(local_file(weights))
+
+
+def refuse_folder(output: Path) -> None:
+    """Raises CheckpointError where a folder is in the place of a file that is to be written."""
+    if output.is_dir():
+        raise CheckpointError(f"{output}: expected a file to write, found a folder; choose another --output")
+
+
+def refuse_other(output: Path, recipe: str = "", dataset: str = "") -> None:
+    """Raises CheckpointError where something would be replaced by what is to be written to a file.
+
+    What the recipe of this digest made of this data set before may be.
+    """
+    refuse_folder(output)
+    if not output.exists():
+        return
+    from fit50.weights.checkpoint import Checkpoint
+
+    with suppress(CheckpointError):
+        origin = Checkpoint.load(output).provenance or {}
+        if recipe and (origin.get("recipe"), origin.get("dataset")) == (recipe, dataset):
+            return
+    raise CheckpointError(
+        f"{output}: expected a new file, found one that holds something else; choose another --output, or remove it"
+    )
 
 
 def resident(data: str, network: Network, out: Path, seed: int, screen: Monitor, pair: str | None = None) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from fit50.spec.errors import CheckpointError
 
+_NAMED = re.compile(r"GLOBAL (\S+)")
+"""In torch's refusal, the class or function that a file wants to have called."""
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
@@ -30,11 +33,17 @@ def state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name, in float32, without the wrapping that trainers add. Raises CheckpointError."""
     try:
         data = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: refused, for it holds more than tensors and could run code: {reason}") from None
     except Exception as error:  # a damaged file can make the unpickler raise anything
-        raise CheckpointError(f"{path}: expected a state dict of tensors, found: {error}") from None
+        named = _NAMED.search(str(error)) if isinstance(error, UnpicklingError) else None
+        if named:
+            raise CheckpointError(
+                f"{path}: refused, for it holds more than tensors and could run code: it names {named[1]}; "
+                "where you trust it, load it with torch and save its state dict alone"
+            ) from None
+        reason = "no pickle" if isinstance(error, UnpicklingError) else f"{type(error).__name__}: {error}"
+        raise CheckpointError(
+            f"{path}: expected a state dict of tensors, found a file that cannot be read as one ({reason})"
+        ) from None
     for wrapper in _WRAPPERS:
         if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
             data = data[wrapper]
