@@ -183,7 +183,12 @@ def test_where_none_fits_the_nearest_is_named(
     assert "size: asked for 1 MB, the least measured is 2 MB (25% of the GMACs, float32, onnxruntime)" in text
     assert "memory" not in text
     assert "nothing was trained" in text
+    assert "smaller images" in text
     assert "remove nowhere to measure it again" in text
+    with pytest.raises(BudgetError) as error:
+        feasible(network, request(size=1), Place(), 1, NOWHERE, Monitor())
+    assert "smaller images" not in str(error.value), "which have files of the same size"
+    assert "busy" not in str(error.value)
 
 
 def test_real_files_are_measured_once(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,11 +168,16 @@ def _nearest(tried: dict[str, Score], refused: dict[str, str], request: Request,
             lines.append(
                 f"{name}: asked for {limit:.3g} {unit}, the least measured is {values[best]:.3g} {unit} ({best})"
             )
+    smaller, timed = budget.latency or budget.memory, budget.latency
     lines += [f"not made: {reason}" for reason in refused.values()]
     return (
         "no candidate can meet the budget on this device; nothing was trained.\n  "
         + "\n  ".join(lines)
-        + "\n  raise the budget, allow stronger pruning (--effort.keeps) or smaller images (--effort.sizes),"
-        + "\n  or train at a smaller --image-size;"
-        + f"\n  if the machine was busy when this was measured, remove {figures} to measure it again"
+        + "\n  raise the budget, or allow stronger pruning (--effort.keeps)"
+        + (" or smaller images (--effort.sizes, --image-size)" if smaller else "")
+        + (
+            f";\n  if the machine was busy when this was measured, remove {figures} to measure it again"
+            if timed
+            else ""
+        )
     )
