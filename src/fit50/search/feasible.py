@@ -168,16 +168,12 @@ def _nearest(tried: dict[str, Score], refused: dict[str, str], request: Request,
             lines.append(
                 f"{name}: asked for {limit:.3g} {unit}, the least measured is {values[best]:.3g} {unit} ({best})"
             )
-    smaller, timed = budget.latency or budget.memory, budget.latency
+    smaller = " or smaller images (--effort.sizes, --image-size)" if budget.latency or budget.memory else ""
+    again = f";\n  if the machine was busy when this was measured, remove {figures} to measure it again"
     lines += [f"not made: {reason}" for reason in refused.values()]
     return (
         "no candidate can meet the budget on this device; nothing was trained.\n  "
         + "\n  ".join(lines)
-        + "\n  raise the budget, or allow stronger pruning (--effort.keeps)"
-        + (" or smaller images (--effort.sizes, --image-size)" if smaller else "")
-        + (
-            f";\n  if the machine was busy when this was measured, remove {figures} to measure it again"
-            if timed
-            else ""
-        )
+        + f"\n  raise the budget, or allow stronger pruning (--effort.keeps){smaller}"
+        + (again if budget.latency else "")
     )

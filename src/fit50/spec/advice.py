@@ -92,12 +92,10 @@ def _few(found: Inspection) -> Iterator[Advice]:
     train, classes = found.totals["train"], len(found.counts["train"])
     if train < _FEW or train < _FEW_PER_CLASS * classes:
         from_scratch = "augment strongly and drop out (fit50 train --recipe lowdata --network.head.dropout 0.5)"
-        trained = (
-            "start from trained weights (fit50 train --start torchvision:resnet50.IMAGENET1K_V2 --recipe finetune)"
-        )
+        start = "fit50 train --start torchvision:resnet50.IMAGENET1K_V2 --recipe finetune"
         one = len(found.inputs) == 1  # trained weights are of one input
         yield Advice(
-            advice=f"{trained}; or, from scratch, {from_scratch}" if one else from_scratch,
+            advice=f"start from trained weights ({start}); or, from scratch, {from_scratch}" if one else from_scratch,
             evidence=f"{train:,} training images, {train / classes:,.0f} for each of {classes} classes",
             technique=f"{'transfer learning, ' if one else ''}dropout, data augmentation",
             source="Zhao and Leong: overfits small data; transfer learning, Dropout-ResNet50, data augmentation",
