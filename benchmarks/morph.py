@@ -175,7 +175,7 @@ def answers(checkpoint: Checkpoint, split: Images) -> np.ndarray:
 
 
 def measured(case: Case, base: Checkpoint, validation: np.ndarray, given: argparse.Namespace) -> dict[str, Any]:
-    """The curve from before the first step, and the last answers: made now, or found from before."""
+    """The curve from before the first step to the result, and its answers: made now, or found from before."""
     path = given.out / f"{'-'.join(map(str, case))}-{given.images}x{given.epochs}.json"
     if not path.exists():
         numbers = 10_000 + np.random.default_rng(case.seed).permutation(40_000)[: given.images]
@@ -183,8 +183,9 @@ def measured(case: Case, base: Checkpoint, validation: np.ndarray, given: argpar
         first = 100 * float(answers(start, data.split("val")).mean())
         checkpoint, curve = trained(start, case.rate, given.epochs, data, case.seed, given.out)
         last = answers(checkpoint, data.split("val"))
-        write_text(path, json.dumps({"curve": [first, *curve], "correct": last.astype(int).tolist()}))
-        print(path.name, [round(value, 1) for value in (first, *curve)], file=sys.stderr, flush=True)
+        curve = [first, *curve[:-1], 100 * float(last.mean())]
+        write_text(path, json.dumps({"curve": curve, "correct": last.astype(int).tolist()}))
+        print(path.name, [round(value, 1) for value in curve], file=sys.stderr, flush=True)
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 
