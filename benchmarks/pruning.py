@@ -3,8 +3,9 @@
 A ResNet-50 learns 10,000 images of Fashion-MNIST's training file, of 32x32 pixels. From that one network each way
 prunes to a little under 0.7, 0.5, 0.35 and 0.25 of the latency of its OpenVINO file; then batch statistics are
 estimated anew from the same images, and the same recovery follows, taught by the whole network. At the end all files of
-a seed are measured in turns, with one image. Between the two files of a way that lie around a latency (or its slowest
-and the whole network), accuracy is interpolated, linearly in the latency's logarithm. The accuracy is that of the test images, which nothing is chosen by.
+a seed are measured in turns, with one image. Between the two files of a way that lie around a latency, accuracy is
+interpolated, linearly in the latency's logarithm; the whole network is each way's slowest file. The accuracy is that of
+the test images, which nothing is chosen by.
 
 fit50 prunes by ``Prune(of="latency")``. Torch-Pruning 1.6 prunes globally, coupled channels together, with Taylor and
 with group-norm importance, rounded to 8 channels, never more than nine tenths of a layer (as fit50's floor); which of

@@ -127,7 +127,7 @@ def test_a_resumed_job_computes_nothing_again(
     def never(*given: object, **named: object) -> None:
         raise AssertionError("this was done before")
 
-    for place in ("fit50.runtimes.graph.write_bundle", "fit50.data.cache.inspect", "fit50.search.feasible._scores"):
+    for place in ("fit50.runtimes.graph.write_bundle", "fit50.data.cache.inspect", "fit50.optimize.feasible"):
         monkeypatch.setattr(place, never)
     monkeypatch.setattr(realise, "train", never)
     monkeypatch.setattr(realise, "prune", never)

@@ -69,7 +69,7 @@ def optimize(request: Request, out: Path, monitor: Monitor) -> Outcome:
     refuse_runtimes(request, place.facts.environment.isa, start)
     if learned:
         refuse_missing()
-    refuse_fractions(start, request.effort)  # and what cannot be pruned, before anything is read
+    refuse_fractions(with_classes(start, 2), request.effort)  # and what cannot be pruned, before anything is read
     folder = job_folder(request, out)
     dataset = open_dataset(
         request.data,
@@ -148,12 +148,10 @@ def feasible_shapes(job: Job, start: Network) -> tuple[Shape, ...]:
     kept = job.folder / "shapes.json"
     if kept.exists():
         return tuple(Shape(*shape) for shape in json.loads(kept.read_text(encoding="utf-8")))
-    head = start.head.model_copy(update={"classes": len(job.dataset.classes)})
-    figures = job.store.folder.parent / "cache" / "figures"
+    network, figures = with_classes(start, len(job.dataset.classes)), job.store.folder.parent / "cache" / "figures"
     try:
-        shapes = feasible(
-            start.model_copy(update={"head": head}), job.request, job.place, job.threads, figures, job.monitor
-        )
+        refuse_fractions(network, job.request.effort)
+        shapes = feasible(network, job.request, job.place, job.threads, figures, job.monitor)
     except UserError:
         for name in ("request.yaml", "splits.json"):
             (job.folder / name).unlink(missing_ok=True)
@@ -162,6 +160,11 @@ def feasible_shapes(job: Job, start: Network) -> tuple[Shape, ...]:
         raise
     write_text(kept, json.dumps(shapes))
     return shapes
+
+
+def with_classes(network: Network, classes: int) -> Network:
+    """The network with so many classes."""
+    return network.model_copy(update={"head": network.head.model_copy(update={"classes": classes})})
 
 
 def job_folder(request: Request, out: Path) -> Path:

@@ -328,20 +328,29 @@ def test_an_output_that_is_a_folder(fit50: Fit50, photos: Path, tmp_path: Path) 
     assert "expected a file to write, found a folder" in refused(fit50, "train", photos, "--output", tmp_path)
 
 
-def test_an_output_that_holds_something_else(fit50: Fit50, weights: Path, photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("prune", "--recover", "0", "--prune.multiple", "4", "--keep", "0.5"),
+        ("prune", "--recover", "0", "--image-size", "12"),
+        ("morph", "--depths", "2,1"),
+    ],
+)
+def test_an_output_that_holds_something_else(
+    asked: tuple[str, ...], fit50: Fit50, weights: Path, photos: Path, tmp_path: Path
+) -> None:
     """What the same command wrote before may be written again."""
     output = tmp_path / "new.safetensors"
     common = (weights, photos, "--output", output, "--out", tmp_path / "runs")
-    pruned = ("prune", *common, "--recover", "0", "--prune.multiple", "4", "--keep")
+    verb, *options = asked
     for _ in range(2):
-        assert fit50(*pruned, "0.5").code == 0
+        assert fit50(verb, *common, *options).code == 0
     before = output.read_bytes()
-    for words in ((*pruned, "0.8"), ("morph", *common, "--depths", "2,1")):
-        ended = fit50(*words)
-        assert (ended.code, "expected a new file, found one that holds something else" in ended.err) == (2, True)
-        assert output.read_bytes() == before
+    ended = fit50("prune", *common, "--recover", "0", "--prune.multiple", "4", "--keep", "0.8")
+    assert (ended.code, "expected a new file, found one that holds something else" in ended.err) == (2, True)
+    assert output.read_bytes() == before
     output.write_bytes(b"precious")
-    assert fit50(*pruned, "0.5").code == 2
+    assert fit50(verb, *common, *options).code == 2
     assert output.read_bytes() == b"precious"
 
 

@@ -238,6 +238,15 @@ def test_rounds_that_cannot_get_there_are_refused_by_counting() -> None:
 
 
 @pytest.mark.usefixtures("unwritten")
+def test_what_is_fast_enough_stays_where_the_model_sees_nothing_to_gain(
+    before: Checkpoint, digits: Dataset, clockwork: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "layer_times", lambda layers, *_, **__: dict.fromkeys(layers, 1.0))
+    after = prune(before, Prune.parse({"most": 1000, "of": "latency", **NARROW}), digits, seed=0)
+    assert after.network == before.network
+
+
+@pytest.mark.usefixtures("unwritten")
 def test_steps_too_coarse_are_said(before: Checkpoint, digits: Dataset, clockwork: list[float]) -> None:
     step = Prune.parse({"keep": 0.95, "of": "latency", **NARROW, "multiple": 128, "floor": 0.1})
     after = prune(before, step, digits, seed=0)

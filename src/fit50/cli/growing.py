@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from fit50.cli.options import (
     split_seed,
 )
 from fit50.cli.screen import Screen
+from fit50.spec.digest import digest
 from fit50.spec.errors import CheckpointError
 from fit50.spec.recipe import Load, Morph, Recipe
 
@@ -61,17 +63,18 @@ def morph(
         steps = ", ".join(f"{growth.aspect.name} ({growth.aspect.exactness})" for growth in growths)
         emit(recipe.canonical(), f"would grow {steps} by:\n\n{recipe.yaml()}", as_json)
         return
-    refuse_other(output)
+    refuse_other(output, recipe)
     screen = Screen()
     dataset = resident(data, before.network, out, drawn, screen, pair)
     refuse_other_classes(before, dataset.classes, model)
     checkpoint = realise(recipe, dataset, Store(out / "steps"), screen)
-    checkpoint.save(output)
-    facts, counted = dict(checkpoint.provenance or {}), cost(checkpoint.network)
+    facts, counted = {**(checkpoint.provenance or {}), "recipe": digest(recipe)}, cost(checkpoint.network)
+    replace(checkpoint, provenance=facts).save(output)
     second = " --pair FOLDER" if len(checkpoint.network.inputs) == 2 else ""
     emit(
         {"model": str(output), "parameters": counted.parameters, "gmacs": counted.gmacs, **facts},
         f"{output}: {counted.parameters:,} parameters, {counted.gmacs:.3g} GMACs; grown: {facts['morph']}; "
-        f"changes {facts['morph_difference']}; train it with: fit50 train {data}{second} --start {output}",
+        f"changes {facts['morph_difference']}; train it with: fit50 train {data}{second} --start {output} "
+        "--output trained.safetensors",
         as_json,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +19,6 @@ from fit50.cli.options import (
     edited,
     emit,
     file_digest,
-    refuse_folder,
     refuse_other,
     resident,
     settings,
@@ -167,7 +167,7 @@ def make(
     from fit50.train.devices import devices, launched
     from fit50.weights.foreign import refuse_other_classes
 
-    refuse_folder(output)
+    refuse_other(output, recipe)
     used = devices(*asked)
     fabric = launched(used)
     screen = Screen() if fabric.is_global_zero else Monitor()
@@ -181,7 +181,7 @@ def make(
         for step in recipe.steps:
             if isinstance(step, Resize):
                 learned = dataset.fitted(network.sized(step.size).inputs)
-    refuse_other(output, digest(recipe), learned.identity)
+    refuse_other(output, recipe, learned.identity)
     if start:
         refuse_other_classes(start, dataset.classes, str(first.weights))
     screen.say(dataset.audit.summary())
@@ -189,7 +189,8 @@ def make(
     checkpoint = realise(recipe, dataset, store, screen, devices=used, trackers=trackers)
     if not fabric.is_global_zero:
         return
-    checkpoint.save(output)
+    origin = {"recipe": digest(recipe), "dataset": learned.identity, "seed": str(recipe.seed)}
+    replace(checkpoint, provenance={**(checkpoint.provenance or {}), **origin}).save(output)
     counted, lost = cost(checkpoint.network), None
     fitted = dataset.fitted(checkpoint.network.inputs)
     if start:

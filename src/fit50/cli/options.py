@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from fit50.spec.digest import edit_all, scalar
+from fit50.spec.digest import digest, edit_all, scalar
 from fit50.spec.errors import CheckpointError, SpecError
 from fit50.spec.monitor import Monitor
-from fit50.spec.recipe import Edit, Prune
+from fit50.spec.recipe import Edit, Prune, Recipe
 from fit50.spec.request import Budget, Effort
 from fit50.spec.training import Train
 from fit50.spec.value import Value
@@ -107,25 +107,20 @@ def file_digest(weights: Path | str) -> str:
     return sha256(local_file(weights))
 
 
-def refuse_folder(output: Path) -> None:
-    """Raises CheckpointError where a folder is in the place of a file that is to be written."""
-    if output.is_dir():
-        raise CheckpointError(f"{output}: expected a file to write, found a folder; choose another --output")
-
-
-def refuse_other(output: Path, recipe: str = "", dataset: str = "") -> None:
+def refuse_other(output: Path, recipe: Recipe, dataset: str | None = None) -> None:
     """Raises CheckpointError where something would be replaced by what is to be written to a file.
 
-    What the recipe of this digest made of this data set before may be.
+    What this recipe made before (of the data set with this identity, if one is given) may be replaced.
     """
-    refuse_folder(output)
+    if output.is_dir():
+        raise CheckpointError(f"{output}: expected a file to write, found a folder; choose another --output")
     if not output.exists():
         return
     from fit50.weights.checkpoint import Checkpoint
 
     with suppress(CheckpointError):
         origin = Checkpoint.load(output).provenance or {}
-        if recipe and (origin.get("recipe"), origin.get("dataset")) == (recipe, dataset):
+        if origin.get("recipe") == digest(recipe) and dataset in (None, origin.get("dataset")):
             return
     raise CheckpointError(
         f"{output}: expected a new file, found one that holds something else; choose another --output, or remove it"

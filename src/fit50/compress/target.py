@@ -122,11 +122,11 @@ class Target:
                     tried.extend(known)
                 return known[0]
 
-            while len(tried) < _ATTEMPTS and high - low > _FINE * now:
+            while len(tried) < _ATTEMPTS:
                 found = attempt(choose(aim))
-                if found.near or (found.widths == full and found.share <= 1):
-                    break
                 low, high = (aim, high) if found.share <= 1 else (low, aim)
+                if found.near or (found.widths == full and found.share <= 1) or high - low <= _FINE * now:
+                    break
                 seen.append((aim, found.share))
                 aim = _aim(seen, low, high)
             if all(each.share > 1 for each in tried):

@@ -107,8 +107,8 @@ def counted_widths(
 def refuse_unreachable(network: Network, steps: Iterable[Prune]) -> None:
     """Raises SpecError where prunings in a row cannot get to the GMACs or parameters that they ask for.
 
-    ``keep`` counts from ``network``. What passes may still fall short, for a round leaves what matters, which need not be
-    the network that can be narrowed furthest. Nothing is said of sizes and latencies, which are measured, or of whole blocks,
+    ``keep`` counts from ``network``. What passes may still fall short, for a round leaves what matters, which need not
+    be what can be narrowed furthest. Nothing is said of sizes and latencies, which are measured, or of whole blocks,
     whose importance is.
     """
     whole = network

@@ -63,7 +63,7 @@ def train(
     bits. A loss that is no longer finite takes the training back to what was last kept, with a lower rate. An
     activation that has a ``start`` is annealed, and the result's network has it at its end. After few steps, running
     averages of batch statistics still hold what was before (at worst, an annealed activation's beginning): those of a
-    training of less than 200 steps are estimated anew from training images.
+    training of less than 200 steps are estimated anew from training images, unless it held them still.
 
     Args:
         checkpoint: where to start; its inputs say the size of the images.

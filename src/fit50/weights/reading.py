@@ -40,7 +40,8 @@ def state_dict(path: Path) -> dict[str, Tensor]:
                 f"{path}: refused, for it holds more than tensors and could run code: it names {named[1]}; "
                 "where you trust it, load it with torch and save its state dict alone"
             ) from None
-        reason = "no pickle" if isinstance(error, UnpicklingError) else f"{type(error).__name__}: {error}"
+        unread = isinstance(error, UnpicklingError)
+        reason = "torch finds no weights alone in it" if unread else f"{type(error).__name__}: {error}"
         raise CheckpointError(
             f"{path}: expected a state dict of tensors, found a file that cannot be read as one ({reason})"
         ) from None
