@@ -15,7 +15,7 @@ from fit50.weights.checkpoint import Checkpoint
 SAMPLES = 1024
 """Training images that they are estimated from where nothing else is said."""
 SETTLED = 200
-"""Steps after which running averages are believed: half of them, by default, follow the end of an annealed activation, and
+"""Steps after which running averages are believed: half of them, usually, follow the end of an annealed activation, and
 with momentum 0.1 these leave 0.003 % of what was before."""
 
 
