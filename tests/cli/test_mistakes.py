@@ -11,8 +11,10 @@ from tests.cli.conftest import Fit50
 from tests.photos import write_photos
 
 from fit50.pipeline import realise
-from fit50.spec.errors import DataError
+from fit50.spec.errors import DataError, SpecError
+from fit50.spec.network import Network
 from fit50.spec.outcome import Latency, Score
+from fit50.spec.request import Effort
 from fit50.weights import foreign
 from fit50.weights.checkpoint import Checkpoint
 
@@ -112,6 +114,23 @@ def test_a_budget_that_cannot_be_met(fit50: Fit50, config: Path, out: Path, monk
     assert "Traceback" not in ended.err
     assert {path.name for path in out.iterdir()} == {"cache"}, "a refused job has no folder"
     assert not list(out.rglob("*.safetensors"))
+
+
+def test_a_fraction_that_the_classes_of_the_data_put_out_of_reach(
+    fit50: Fit50, config: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def unreachable(network: Network, effort: Effort) -> None:
+        asked.append(network.head.classes)
+        if len(asked) == 2:
+            raise SpecError("out of reach")
+
+    monkeypatch.setattr("fit50.optimize.refuse_fractions", unreachable)
+    ended = fit50("optimize", "--config", config, "--out", out)
+    assert (ended.code, ended.err.endswith("error: out of reach\n")) == (2, True)
+    assert asked == [2, 3], "before the data are read, and for their classes"
+    assert {path.name for path in out.iterdir()} == {"cache"}, "a refused job has no folder"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,7 +24,7 @@ from fit50.cli.options import (
     split_seed,
 )
 from fit50.cli.screen import Screen
-from fit50.spec.digest import digest, edit
+from fit50.spec.digest import edit
 from fit50.spec.errors import SpecError
 from fit50.spec.monitor import Monitor
 from fit50.spec.presets import EFFORTS
@@ -161,7 +160,7 @@ def make(
     from fit50.evaluate.intervals import accuracy
     from fit50.nn.cost import cost
     from fit50.pipeline.answers import module_answer, module_answers
-    from fit50.pipeline.realise import realise
+    from fit50.pipeline.realise import realise, with_origin
     from fit50.pipeline.store import Store
     from fit50.report.damage import damage_text
     from fit50.train.devices import devices, launched
@@ -189,8 +188,7 @@ def make(
     checkpoint = realise(recipe, dataset, store, screen, devices=used, trackers=trackers)
     if not fabric.is_global_zero:
         return
-    origin = {"recipe": digest(recipe), "dataset": learned.identity, "seed": str(recipe.seed)}
-    replace(checkpoint, provenance={**(checkpoint.provenance or {}), **origin}).save(output)
+    with_origin(checkpoint, recipe, learned.identity).save(output)
     counted, lost = cost(checkpoint.network), None
     fitted = dataset.fitted(checkpoint.network.inputs)
     if start:

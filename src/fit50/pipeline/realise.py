@@ -88,13 +88,18 @@ def _realise(recipe: Recipe, work: _Work) -> Checkpoint:
     result = _performed(before, last, recipe, work, run)
     if run is not None and work.store.writes:
         learned = work.dataset.fitted(result.network.inputs)
-        origin = {"recipe": digest(recipe), "dataset": learned.identity, "seed": str(recipe.seed)}
-        result = replace(result, provenance={**(result.provenance or {}), **origin})
+        result = with_origin(result, recipe, learned.identity)
         if isinstance(last, Prune):
             _report_damage(before, result, learned, work.monitor, run)
         result.save(run.model)
         run.training.unlink(missing_ok=True)
     return result
+
+
+def with_origin(checkpoint: Checkpoint, recipe: Recipe, dataset: str) -> Checkpoint:
+    """The checkpoint with what made it in its provenance: the recipe, on the data set with this identity."""
+    origin = {"recipe": digest(recipe), "dataset": dataset, "seed": str(recipe.seed)}
+    return replace(checkpoint, provenance={**(checkpoint.provenance or {}), **origin})
 
 
 def _performed(before: Checkpoint, step: Step, recipe: Recipe, work: _Work, run: Run | None) -> Checkpoint:
